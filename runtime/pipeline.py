@@ -1,0 +1,129 @@
+"""A verified bundle made ready to read notes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from clin_edge.core.batching import BATCH_TOKENS, Session
+from clin_edge.core.bundle import Bundle, open_bundle
+from clin_edge.core.encode import Encoder
+from clin_edge.core.errors import BundleError, MissingInstallError
+from clin_edge.core.notes import Note
+from clin_edge.core.predict import Predictor
+from clin_edge.core.records import Record
+from clin_edge.core.spans import Entity
+from clin_edge.runtime.threads import usable_threads
+
+DEFAULT_BUNDLE = Path(__file__).parent / "model"
+
+
+class Pipeline:
+    """Finds entities in notes with one bundle.
+
+    ```python
+    pipeline = Pipeline.from_bundle()
+    for note, entities in pipeline.annotate(["Started metformin 500 mg."]):
+        ...
+    ```
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        session: Session,
+        *,
+        batch_tokens: int = BATCH_TOKENS,
+    ) -> None:
+        """Join a bundle and a session that runs its model; see ``from_bundle``."""
+        manifest = bundle.manifest
+        encoder = Encoder(
+            bundle.files["tokenizer.json"],
+            max_tokens=manifest.max_tokens,
+            overlap=manifest.overlap,
+        )
+        self.bundle = bundle
+        self.predictor = Predictor(encoder, manifest.scheme, session, batch_tokens=batch_tokens)
+
+    @classmethod
+    def from_bundle(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        engine: str = "auto",
+        threads: int | None = None,
+        batch_tokens: int = BATCH_TOKENS,
+    ) -> Pipeline:
+        """Open and verify a bundle, and load its model.
+
+        Args:
+            path: The bundle's folder; by default ``CLIN_EDGE_BUNDLE``, or else the one that comes
+                with the package.
+            engine: ``openvino``, ``onnxruntime``, or ``auto``: the first of these that the bundle
+                has a model for and that is installed.
+            threads: By default as many as the process may use; see ``usable_threads``.
+            batch_tokens: Bounds a batch, padding included; more memory, hardly more speed.
+
+        Raises:
+            BundleError: If the bundle does not verify, or has no model for the engine.
+            MissingInstallError: If the engine is not installed.
+        """
+        bundle = open_default_or(path)
+        threads = threads or usable_threads()
+        session = open_session(bundle, engine=engine, threads=threads)
+        return cls(bundle, session, batch_tokens=batch_tokens)
+
+    def annotate(self, notes: Iterable[Note | str]) -> Iterator[tuple[Note, list[Entity]]]:
+        """Yield each note and its entities, lazily and in order.
+
+        A plain string becomes a note whose id is its place, from 0.
+        """
+        for reading in self.predictor.read(_as_notes(notes)):
+            yield reading.note, reading.entities
+
+    def records(self, notes: Iterable[Note], *, min_score: float = 0.0) -> Iterator[Record]:
+        """Yield a record for each note, lazily and in order; entities below ``min_score`` go."""
+        for reading in self.predictor.read(notes):
+            kept = tuple(e for e in reading.entities if e.score >= min_score)
+            yield Record(reading.note, kept, reading.coverage, self.bundle.id)
+
+
+def open_default_or(path: str | os.PathLike[str] | None) -> Bundle:
+    """Verify the bundle at ``path``, or the default one; raises ``BundleError``."""
+    chosen = path or os.environ.get("CLIN_EDGE_BUNDLE") or DEFAULT_BUNDLE
+    ours = Path(chosen).resolve() == DEFAULT_BUNDLE.resolve()
+    return open_bundle(Path(chosen), allow_hard_links=ours)
+
+
+def open_session(bundle: Bundle, *, engine: str, threads: int) -> Session:
+    """Load the bundle's model into an engine.
+
+    Raises:
+        BundleError: If the bundle has no model for it, or the engine refuses the model.
+        MissingInstallError: If the engine is not installed.
+    """
+    offered = bundle.manifest.engines
+    if engine != "auto" and engine not in offered:
+        raise BundleError(
+            f"{bundle.path}: has no model for {engine}, only for {', '.join(offered)}; "
+            f"choose --engine {offered[0]}"
+        )
+    missing = ""
+    for name in offered if engine == "auto" else (engine,):
+        try:
+            if name == "openvino":
+                from clin_edge.runtime.ov import OpenVinoSession
+
+                return OpenVinoSession(bundle, threads=threads)
+            from clin_edge.runtime.ort import OrtSession
+
+            return OrtSession(bundle, threads=threads)
+        except ModuleNotFoundError as error:
+            missing = missing or str(error.name)
+    raise MissingInstallError(missing, missing)
+
+
+def _as_notes(notes: Iterable[Note | str]) -> Iterator[Note]:
+    for place, note in enumerate(notes):
+        yield Note(str(place), note) if isinstance(note, str) else note

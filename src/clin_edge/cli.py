@@ -1,0 +1,74 @@
+"""The ``clin-edge`` command: thin. It adds each side's commands and turns errors into one line."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from pathlib import Path
+
+import click
+
+from clin_edge import __version__
+from clin_edge.core.errors import ClinEdgeError
+from clin_edge.distill.cli import distill, label
+from clin_edge.export.cli import evaluate, export
+from clin_edge.runtime.cli import demo, extract, verify
+
+QUARANTINED = 8
+INTERRUPTED = 130
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    commands=[extract, demo, verify, label, distill, export, evaluate],
+)
+@click.version_option(__version__, prog_name="clin-edge")
+def clin_edge() -> None:
+    """Find medications, diseases and symptoms in clinical notes, on this machine's CPU.
+
+    \b
+    Example:
+      clin-edge extract notes/ -o found.jsonl
+    """
+    # Warnings go to stderr as plain lines; nothing below ever logs a note's text.
+    logging.basicConfig(level=logging.WARNING, format="clin-edge: %(message)s", force=True)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command and leave the process with its exit code; see ``core.errors``."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:  # a Windows console may speak cp1252; notes are UTF-8
+            reconfigure(encoding="utf-8", errors="backslashreplace")
+    try:
+        code = clin_edge.main(args, prog_name="clin-edge", standalone_mode=False)
+    except ClinEdgeError as error:
+        _leave(str(error), error.exit_code)
+    except click.exceptions.Abort:
+        _leave("stopped", INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): nothing to say, and nobody to say it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get("CLIN_EDGE_DEBUG"):
+            raise
+        # The message of a foreign exception may quote a note: only its kind and place are shown.
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(last.filename).name}:{last.lineno}"
+        _leave(
+            f"unexpected {type(error).__name__} at {place}; this is a defect, please report it "
+            "(CLIN_EDGE_DEBUG=1 shows more, and may show note text)",
+            ClinEdgeError.exit_code,
+        )
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _leave(message: str, code: int) -> None:
+    click.echo(f"clin-edge: {message}", err=True)
+    sys.exit(code)

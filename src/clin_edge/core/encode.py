@@ -1,0 +1,104 @@
+"""Text to token ids, once a note, the same way in training and at the edge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from clin_edge.core.errors import BundleError
+from clin_edge.core.notes import Note
+from clin_edge.core.windows import Window, plan_windows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoded:
+    """A whole note as N tokens, without the model's special ones, and its windows.
+
+    ``ids`` (N,) int64; ``offsets`` (N, 2) int64, code points of the note, never decreasing.
+    """
+
+    note_id: str
+    n_chars: int
+    ids: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    windows: tuple[Window, ...]
+
+    def chars_kept(self, window: Window) -> int:
+        """Count the note's characters that ``window`` answers for.
+
+        Each token answers for the characters from its start up to the next token's, the first one
+        also for what precedes it: so blanks, and characters the tokenizer drops, belong to the
+        token before them.
+        """
+        start = self.offsets[window.keep_start, 0] if window.keep_start else 0
+        end = self.n_chars
+        if window.keep_end < len(self.ids):
+            end = self.offsets[window.keep_end, 0]
+        return int(end - start)
+
+
+class Encoder:
+    """A tokenizer and a window plan.
+
+    Each window the model sees is at most ``max_tokens`` long, special tokens included, and shares
+    at least ``overlap`` tokens with the next. Text that spells a special token (``[SEP]``) is read
+    as plain text.
+
+    Raises:
+        BundleError: If the tokenizer cannot be read or leaves no room for text.
+    """
+
+    def __init__(self, tokenizer_json: bytes, *, max_tokens: int, overlap: int) -> None:
+        """Read a ``tokenizer.json``."""
+        try:
+            tokenizer = Tokenizer.from_buffer(tokenizer_json)
+        except Exception as error:  # tokenizers raises bare Exception for every defect
+            raise BundleError(f"tokenizer.json cannot be read ({error})") from None
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        framed = tokenizer.encode("a", add_special_tokens=True)
+        plain = [i for i, special in enumerate(framed.special_tokens_mask) if not special]
+        first, past = (plain[0], plain[-1] + 1) if plain else (len(framed.ids), len(framed.ids))
+        tokenizer.encode_special_tokens = True
+        self._tokenizer = tokenizer
+        self._prefix = np.array(framed.ids[:first], dtype=np.int64)
+        self._suffix = np.array(framed.ids[past:], dtype=np.int64)
+        pad = tokenizer.token_to_id("[PAD]")
+        self.pad_id: int = pad if pad is not None else tokenizer.token_to_id("<pad>") or 0
+        self.max_tokens = max_tokens
+        self.overlap = overlap
+        self._room = max_tokens - len(self._prefix) - len(self._suffix)
+        if not 0 <= overlap < self._room:
+            raise BundleError(f"windows of {max_tokens} tokens have no room for {overlap} shared")
+
+    @property
+    def n_prefix(self) -> int:
+        """How many special tokens stand before a window's text."""
+        return len(self._prefix)
+
+    def encode(self, note: Note) -> Encoded:
+        """Encode the whole note once.
+
+        Raises:
+            BundleError: If the tokenizer's offsets run backwards or leave the text.
+        """
+        encoding = self._tokenizer.encode(note.text, add_special_tokens=False)
+        ids = np.array(encoding.ids, dtype=np.int64)
+        offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+        flat_ok = (offsets[:, 0] <= offsets[:, 1]).all() and (np.diff(offsets, axis=0) >= 0).all()
+        if len(ids) and not (flat_ok and offsets[0, 0] >= 0 and offsets[-1, 1] <= len(note.text)):
+            raise BundleError(f"note {note.id!r}: the tokenizer gives places that are not in order")
+        windows = plan_windows(len(ids), size=self._room, overlap=self.overlap)
+        return Encoded(note.id, len(note.text), ids, offsets, tuple(windows))
+
+    def window_length(self, window: Window) -> int:
+        """Count the ids of a window, special tokens included."""
+        return window.end - window.start + len(self._prefix) + len(self._suffix)
+
+    def window_ids(self, encoded: Encoded, window: Window) -> NDArray[np.int64]:
+        """Give what the model reads for ``window``: its ids between the special tokens, (T,)."""
+        body = encoded.ids[window.start : window.end]
+        return np.concatenate([self._prefix, body, self._suffix])

@@ -1,0 +1,127 @@
+"""Notes in, entities out, in order: the one walk that the edge, training and export share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clin_edge.core.batching import BATCH_TOKENS, Logits, Session, batches
+from clin_edge.core.decode import read_entities, stitch
+from clin_edge.core.encode import Encoded, Encoder
+from clin_edge.core.errors import ClinEdgeError, CoverageError
+from clin_edge.core.labels import LabelScheme
+from clin_edge.core.notes import Note
+from clin_edge.core.spans import Entity
+
+LOOKAHEAD_BATCHES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How many characters a note has, how many some window kept, and how many windows ran."""
+
+    chars: int
+    read: int
+    windows: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """What the model made of one note: its logits (N, C), its entities, what was covered."""
+
+    note: Note
+    encoded: Encoded
+    logits: NDArray[np.float32]
+    entities: list[Entity]
+    coverage: Coverage
+
+
+class Predictor:
+    """An encoder, a label scheme and a session that runs the network.
+
+    Looks ahead over at most about ``LOOKAHEAD_BATCHES`` batches of notes to fill its batches, so
+    memory does not grow with the number of notes. Answers do not depend on what else is read.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        scheme: LabelScheme,
+        session: Session,
+        *,
+        batch_tokens: int = BATCH_TOKENS,
+    ) -> None:
+        """Hold the parts; ``batch_tokens`` bounds a batch, padding included."""
+        if batch_tokens < 1:
+            raise ValueError(f"batch_tokens must be at least 1, got {batch_tokens}")
+        self.encoder = encoder
+        self.scheme = scheme
+        self._session = session
+        self._batch_tokens = batch_tokens
+
+    def read(self, notes: Iterable[Note]) -> Iterator[Reading]:
+        """Read notes lazily and in order.
+
+        Raises:
+            CoverageError: If some character of a note was read by no window.
+            ClinEdgeError: If the model answers with something that is not a number.
+        """
+        waiting: list[tuple[Note, Encoded]] = []
+        n_tokens = 0
+        for note in notes:
+            encoded = self.encoder.encode(note)
+            waiting.append((note, encoded))
+            n_tokens += len(encoded.ids)
+            # Empty notes count too: a million of them must not wait in memory.
+            if n_tokens + len(waiting) >= LOOKAHEAD_BATCHES * self._batch_tokens:
+                yield from self._run(waiting)
+                waiting, n_tokens = [], 0
+        yield from self._run(waiting)
+
+    def _run(self, waiting: Sequence[tuple[Note, Encoded]]) -> Iterator[Reading]:
+        kept: list[list[Logits]] = [[] for _ in waiting]
+        for i, w, rows in self._kept_logits([encoded for _, encoded in waiting]):
+            kept[i] += [np.empty((0, 0), np.float32)] * (w + 1 - len(kept[i]))
+            kept[i][w] = rows
+        for i, (note, encoded) in enumerate(waiting):
+            ran = [w for w, rows in zip(encoded.windows, kept[i], strict=False) if rows.size]
+            # A note without one token (blanks, dropped characters) has been read by the tokenizer.
+            read = sum(map(encoded.chars_kept, ran)) if len(encoded.ids) else encoded.n_chars
+            if read != len(note.text) or len(ran) != len(encoded.windows):
+                raise CoverageError(
+                    f"note {note.id!r}: {read:,} of {len(note.text):,} characters were read; "
+                    "this is a defect of clin-edge, please report it"
+                )
+            logits = stitch(encoded, kept[i], len(self.scheme.tags))
+            kept[i] = []
+            entities = read_entities(encoded, logits, self.scheme)
+            coverage = Coverage(len(note.text), read, len(ran))
+            yield Reading(note, encoded, logits, entities, coverage)
+
+    def _kept_logits(self, encoded: Sequence[Encoded]) -> Iterator[tuple[int, int, Logits]]:
+        """Run every window; yield note, window, and the logits (K, C) of the tokens it keeps."""
+        places = [(i, w) for i, e in enumerate(encoded) for w in range(len(e.windows))]
+        windows = [self.encoder.window_ids(encoded[i], encoded[i].windows[w]) for i, w in places]
+        for batch in batches(
+            windows,
+            longest=self.encoder.max_tokens,
+            pad_id=self.encoder.pad_id,
+            batch_tokens=self._batch_tokens,
+        ):
+            logits = self._session.run(batch)
+            wanted = (*batch.input_ids.shape, len(self.scheme.tags))
+            if logits.shape != wanted:
+                raise ClinEdgeError(f"the model gave logits {logits.shape}, expected {wanted}")
+            for b, row in enumerate(batch.rows):
+                i, w = places[row]
+                window = encoded[i].windows[w]
+                first = self.encoder.n_prefix + window.keep_start - window.start
+                rows = logits[b, first : first + window.keep_end - window.keep_start]
+                if not np.isfinite(rows).all():
+                    raise ClinEdgeError(
+                        f"note {encoded[i].note_id!r}: the model gave logits that are not numbers"
+                    )
+                yield i, w, rows.copy()

@@ -1,0 +1,164 @@
+"""Entity scores: strict and lenient, by label, with intervals over documents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clin_edge.core.labelled import Labelled
+from clin_edge.core.spans import Entity, Span, alternatives
+
+N_RESAMPLES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Entities found rightly (``tp``), wrongly (``fp``) and missed (``fn``)."""
+
+    tp: int
+    fp: int
+    fn: int
+
+    @property
+    def precision(self) -> float:
+        """Share of what was found that is right; 0 where nothing was found."""
+        return self.tp / (self.tp + self.fp) if self.tp else 0.0
+
+    @property
+    def recall(self) -> float:
+        """Share of the gold entities that was found; 0 where there are none."""
+        return self.tp / (self.tp + self.fn) if self.tp else 0.0
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of the two."""
+        return 2 * self.tp / (2 * self.tp + self.fp + self.fn) if self.tp else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Counts and the 95 % interval of F1, by bootstrap over documents."""
+
+    counts: Counts
+    f1_low: float
+    f1_high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """One row a gold label, and micro (all counts together); ``macro_f1`` averages the labels."""
+
+    match: str
+    by_label: Mapping[str, Row]
+    micro: Row
+    n_notes: int
+
+    @property
+    def macro_f1(self) -> float:
+        """Mean F1 over labels."""
+        rows = self.by_label.values()
+        return sum(row.counts.f1 for row in rows) / len(rows) if rows else 0.0
+
+    def as_dict(self) -> dict[str, object]:
+        """Give plain values for JSON; four decimals."""
+        rows = {label: _row_dict(row) for label, row in self.by_label.items()}
+        return {
+            "match": self.match,
+            "notes": self.n_notes,
+            "micro": _row_dict(self.micro),
+            "macro_f1": round(self.macro_f1, 4),
+            "labels": rows,
+        }
+
+
+def score(
+    gold: Sequence[Labelled],
+    predicted: Mapping[str, Sequence[Entity]],
+    *,
+    match: str = "strict",
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+) -> Scores:
+    """Score predictions (by note id) against gold notes.
+
+    A prediction whose label the gold set does not mark is left out: its absence there says nothing.
+    A gold label ``A|B`` is met by A or by B. Strict: same start and end. Lenient: at least one
+    character shared, each entity matched once (the n2c2 2018 scorer instead forgets a second
+    prediction on a gold entity; here it is wrong).
+
+    Intervals: 2.5th and 97.5th percentile of F1 over ``n_resamples`` resamplings of the notes.
+
+    Raises:
+        ValueError: If ``match`` is neither ``strict`` nor ``lenient``.
+    """
+    if match not in ("strict", "lenient"):
+        raise ValueError(f"match is 'strict' or 'lenient', got {match!r}")
+    labels = sorted({label for item in gold for label in item.marked})
+    counts = np.zeros((len(gold), len(labels), 3), dtype=np.int64)
+    for d, item in enumerate(gold):
+        found = _by_label(predicted.get(item.note.id, ()), item.marked)
+        wanted = _by_label(item.entities, item.marked)
+        for label in item.marked:
+            counts[d, labels.index(label)] = _compare(
+                wanted.get(label, set()), found.get(label, set()), strict=match == "strict"
+            )
+    draws = np.random.default_rng(seed).multinomial(
+        len(gold), np.full(len(gold), 1 / max(len(gold), 1)), size=n_resamples
+    )
+    return Scores(
+        match,
+        {label: _row(counts[:, i], draws) for i, label in enumerate(labels)},
+        _row(counts.sum(axis=1), draws),
+        len(gold),
+    )
+
+
+def _by_label(entities: Sequence[Entity], marked: frozenset[str]) -> dict[str, set[Span]]:
+    """Sort spans under the gold label each would have to meet."""
+    spans: dict[str, set[Span]] = {}
+    for entity in entities:
+        meant = set(alternatives(entity.label))
+        rows = [m for m in sorted(marked) if meant & set(alternatives(m))]
+        row = entity.label if entity.label in marked else next(iter(rows), None)
+        if row is not None:
+            spans.setdefault(row, set()).add(entity.span)
+    return spans
+
+
+def _compare(gold: set[Span], found: set[Span], *, strict: bool) -> tuple[int, int, int]:
+    if strict:
+        tp = len(gold & found)
+    else:
+        # Earliest end first is the best one-to-one matching when neither side overlaps itself.
+        tp, left = 0, sorted(found, key=lambda s: s.end)
+        for span in sorted(gold, key=lambda s: s.end):
+            hit = next((i for i, other in enumerate(left) if span.overlaps(other)), None)
+            if hit is not None:
+                tp += 1
+                del left[hit]
+    return tp, len(found) - tp, len(gold) - tp
+
+
+def _row(counts: NDArray[np.int64], draws: NDArray[np.int64]) -> Row:
+    """Sum counts (D, 3) into a row, with F1's interval over resampled documents (R, D)."""
+    tp, fp, fn = (draws @ counts).T
+    f1 = 2 * tp / np.maximum(2 * tp + fp + fn, 1)
+    low, high = np.percentile(f1, [2.5, 97.5])
+    return Row(Counts(*counts.sum(axis=0).tolist()), float(low), float(high))
+
+
+def _row_dict(row: Row) -> dict[str, float]:
+    counts = row.counts
+    return {
+        "precision": round(counts.precision, 4),
+        "recall": round(counts.recall, 4),
+        "f1": round(counts.f1, 4),
+        "f1_low": round(row.f1_low, 4),
+        "f1_high": round(row.f1_high, 4),
+        "tp": counts.tp,
+        "fp": counts.fp,
+        "fn": counts.fn,
+    }

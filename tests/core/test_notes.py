@@ -1,0 +1,490 @@
+"""Reading notes: every kind of input, every refusal, nothing lost and nothing told."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clin_edge.core.errors import InputError
+from clin_edge.core.notes import (
+    Note,
+    NoteFormat,
+    SeenIds,
+    check_notes,
+    read_json_lines,
+    read_notes,
+)
+from strategies import notes, texts
+
+SECRET = "Zebulon"  # stands for what no message may repeat
+BOM = b"\xef\xbb\xbf"
+
+
+def pairs(*places: Path | str, fmt: NoteFormat | None = None) -> list[tuple[str, str]]:
+    return [(note.id, note.text) for note in read_notes(map(str, places), fmt)]
+
+
+def refusal(*places: Path | str, fmt: NoteFormat | None = None) -> str:
+    """The message that reading ends with: one line, with the right exit code, telling no text."""
+    with pytest.raises(InputError) as caught:
+        list(read_notes(map(str, places), fmt))
+    message = str(caught.value)
+    assert caught.value.exit_code == 3
+    assert "\n" not in message
+    assert SECRET not in message
+    return message
+
+
+def line(note_id: object, text: object) -> bytes:
+    return json.dumps({"id": note_id, "text": text}, ensure_ascii=False).encode() + b"\n"
+
+
+@pytest.fixture
+def stdin(monkeypatch: pytest.MonkeyPatch):
+    """A function that puts bytes on standard input."""
+
+    def put(raw: bytes) -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(raw), encoding="ascii"))
+
+    return put
+
+
+# --- the note itself -----------------------------------------------------------------------------
+
+
+def test_a_repr_shows_the_id_and_never_the_text() -> None:
+    assert repr(Note("n1", SECRET)) == "Note(id='n1')"
+    assert SECRET not in f"{[Note('n1', SECRET)]} {Note('n1', SECRET)!s}"
+
+
+@pytest.mark.parametrize(
+    ("note_id", "text", "message"),
+    [
+        ("", SECRET, "the id is empty"),
+        ("n\ud800", SECRET, "the id has a lone surrogate at character 1"),
+        ("n1", f"{SECRET}\udfff", "the text has a lone surrogate at character 7"),
+    ],
+)
+def test_a_note_that_could_not_be_written_out_is_refused(note_id, text, message) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        Note(note_id, text)
+    assert SECRET not in str(caught.value)
+
+
+# --- every kind of input -------------------------------------------------------------------------
+
+
+def test_a_folder_gives_every_txt_below_it_sorted_by_id(tmp_path: Path) -> None:
+    for name in ("b.txt", "a/z.txt", "a/b.c.txt", "a.txt", "B.TXT", "skip.md", "a/skip.ann"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(f"text of {name}".encode())
+    (tmp_path / "folder.txt").mkdir()
+    assert pairs(tmp_path) == [
+        ("B", "text of B.TXT"),
+        ("a", "text of a.txt"),
+        ("a/b.c", "text of a/b.c.txt"),
+        ("a/z", "text of a/z.txt"),
+        ("b", "text of b.txt"),
+    ]
+
+
+def test_a_text_file_is_one_note_named_after_it(tmp_path: Path) -> None:
+    path = tmp_path / "visit.2.txt"
+    path.write_bytes(b"")
+    assert pairs(path) == [("visit.2", "")]
+
+
+def test_blank_lines_in_jsonl_are_skipped_and_other_keys_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "notes.jsonl"
+    path.write_bytes(b'\n{"x": [1, null], "text": "a", "id": "1"}\r\n  \n{"id":"2","text":""}')
+    assert pairs(path) == [("1", "a"), ("2", "")]
+
+
+def test_gzipped_jsonl_may_hold_several_members(tmp_path: Path) -> None:
+    path = tmp_path / "NOTES.JSONL.GZ"
+    path.write_bytes(gzip.compress(line("1", "a")) + gzip.compress(line("2", "b")))
+    assert pairs(path) == [("1", "a"), ("2", "b")]
+
+
+def test_csv_keeps_quoted_crlf_quotes_and_commas(tmp_path: Path) -> None:
+    path = tmp_path / "notes.csv"
+    path.write_bytes(b'id,ward,text\r\n1,W,"said ""no"",\r\nleft\n\rat 5"\r\n\r\n2,W,plain\r\n')
+    assert pairs(path) == [("1", 'said "no",\r\nleft\n\rat 5'), ("2", "plain")]
+
+
+def test_tsv_has_tabs_between_fields_and_columns_by_other_names(tmp_path: Path) -> None:
+    path = tmp_path / "notes.tsv"
+    path.write_bytes(b'report\tkey\n"tab\there"\t1\n5" tube, in place\t2\n')
+    fmt = NoteFormat(id_column="key", text_column="report")
+    assert pairs(path, fmt=fmt) == [("1", "tab\there"), ("2", '5" tube, in place')]
+
+
+def test_stdin_is_jsonl_in_utf8_whatever_the_locale(stdin) -> None:
+    stdin(line("1", "déjà 🙂") + line("2", "b"))
+    assert pairs("-") == [("1", "déjà 🙂"), ("2", "b")]
+
+
+def test_places_are_read_in_the_order_given(tmp_path: Path, stdin) -> None:
+    (tmp_path / "b.txt").write_text("b")
+    (tmp_path / "a.jsonl").write_bytes(line("a", "a"))
+    stdin(line("in", "i"))
+    assert [i for i, _ in pairs(tmp_path / "b.txt", "-", tmp_path / "a.jsonl")] == ["b", "in", "a"]
+
+
+@given(notes(), st.booleans())
+def test_text_comes_back_unchanged_from_every_kind_of_input(written: list[Note], ascii_: bool):
+    """CRLF, tabs, marks, emoji and control characters are the note's own."""
+    expected = [(note.id, note.text) for note in written]
+    lines = "".join(
+        json.dumps({"id": i, "text": t}, ensure_ascii=ascii_) + "\n" for i, t in expected
+    ).encode()
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made, "folder")
+        for note_id, text in expected:
+            (folder / "deep").mkdir(parents=True, exist_ok=True)
+            # A zero-width no-break space at a file's start is a byte-order mark.
+            raw = BOM + text.encode() if text.startswith("\ufeff") else text.encode()
+            (folder / "deep" / f"{note_id}.txt").write_bytes(raw)
+        Path(made, "n.jsonl").write_bytes(lines)
+        Path(made, "n.jsonl.gz").write_bytes(gzip.compress(lines, 1))
+        for name, delimiter in (("n.csv", ","), ("n.tsv", "\t")):
+            with Path(made, name).open("w", encoding="utf-8", newline="") as stream:
+                table = csv.writer(stream, delimiter=delimiter, quoting=csv.QUOTE_ALL)
+                table.writerows([("text", "id"), *((text, note_id) for note_id, text in expected)])
+        if not expected:
+            return
+        for name in ("n.jsonl", "n.jsonl.gz", "n.csv", "n.tsv"):
+            assert pairs(Path(made, name)) == expected
+        assert pairs(folder) == [(f"deep/{note_id}", text) for note_id, text in sorted(expected)]
+
+
+@pytest.mark.parametrize("name", ["n.txt", "n.jsonl", "n.csv", "n.tsv"])
+def test_a_very_long_note_is_read_whole(tmp_path, name) -> None:
+    """Python's own csv reader stops at 131,072 characters unless told otherwise."""
+    path, text = tmp_path / name, "no pain. " * 40_000
+    table = f"id,text\nn,{text}\n"
+    raw = {"n.txt": text.encode(), "n.jsonl": line("n", text), "n.csv": table.encode()}
+    path.write_bytes(raw.get(name, table.replace(",", "\t").encode()))
+    assert pairs(path) == [("n", text)]
+
+
+# --- byte-order marks ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        ("one.txt", "é\r\nx".encode()),
+        ("one.jsonl", line("one", "é\r\nx")),
+        ("one.csv", 'id,text\none,"é\r\nx"\n'.encode()),
+        ("one.tsv", 'id\ttext\none\t"é\r\nx"\n'.encode()),
+        ("one.jsonl.gz", line("one", "é\r\nx")),
+        ("-", line("one", "é\r\nx")),
+    ],
+)
+def test_a_byte_order_mark_is_dropped_and_said_so(tmp_path, caplog, stdin, name, raw) -> None:
+    """Offsets count from the first character after it."""
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(BOM + raw) if name.endswith(".gz") else BOM + raw)
+    stdin(BOM + raw)
+    assert pairs("-" if name == "-" else path) == [("one", "é\r\nx")]
+    (told,) = caplog.records
+    assert told.levelname == "WARNING"
+    place = "stdin:1" if name == "-" else path if name == "one.txt" else f"{path}:1"
+    assert told.getMessage() == f"{place}: dropped the byte-order mark at its start"
+
+
+def test_without_a_byte_order_mark_nothing_is_said(tmp_path: Path, caplog) -> None:
+    (tmp_path / "a.txt").write_bytes(b"a" + BOM)
+    assert pairs(tmp_path) == [("a", "a\ufeff")]
+    assert not caplog.records
+
+
+# --- refusals: where, what, what to do -----------------------------------------------------------
+
+
+def test_a_missing_place_is_named(tmp_path: Path) -> None:
+    gone = tmp_path / "gone.jsonl"
+    assert refusal(gone) == f"{gone}: no such file or folder"
+
+
+@pytest.mark.parametrize("name", ["notes.docx", "notes", "notes.json", "notes.gz", "notes.txt.gz"])
+def test_a_file_of_no_known_kind_is_refused_and_the_kinds_are_listed(tmp_path, name) -> None:
+    path = tmp_path / name
+    path.write_text(SECRET)
+    message = refusal(path)
+    assert message.startswith(f"{path}: not a kind of notes we read; expected a folder")
+    assert all(kind in message for kind in (".txt", ".jsonl", ".jsonl.gz", ".csv", ".tsv", "stdin"))
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        ("empty.jsonl", b""),
+        ("blank.jsonl", b"\n \n\r\n"),
+        ("empty.jsonl.gz", gzip.compress(b"")),
+        ("empty.csv", b""),
+        ("header.csv", b"id,text\n"),
+        ("header.tsv", b"id\ttext\r\n\r\n"),
+    ],
+)
+def test_a_file_without_notes_is_refused(tmp_path, name, raw) -> None:
+    path = tmp_path / name
+    path.write_bytes(raw)
+    assert refusal(path).startswith(f"{path}: holds no notes")
+
+
+def test_a_folder_without_notes_is_refused_even_beside_one_that_has_some(tmp_path: Path) -> None:
+    full, empty = tmp_path / "full", tmp_path / "empty"
+    full.mkdir()
+    (full / "a.txt").write_text("a")
+    (empty / "below").mkdir(parents=True)
+    (empty / "a.md").write_text("a")
+    assert refusal(full, empty).startswith(f"{empty}: holds no notes")
+
+
+def test_empty_standard_input_is_refused(stdin) -> None:
+    stdin(b"\n")
+    assert "holds no notes" in refusal("-")
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "where", "byte", "offset"),
+    [
+        ("a.txt", f"{SECRET} caf".encode() + b"\xe9.", "", 0xE9, 11),
+        ("a.txt", f"{SECRET}\n".encode() + b"\xc3", "", 0xC3, 8),
+        ("a.txt", BOM + b"ab\xff", "", 0xFF, 5),
+        ("a.jsonl", line("1", SECRET) + b'{"id": "2\xff"}', ":2", 0xFF, 9),
+        ("a.csv", f"id,text\n1,{SECRET}\n".encode() + b"2,\x80\n", ":3", 0x80, 2),
+        ("a.tsv", b"id\ttext\n1\t\xed\xa0\x80", ":2", 0xED, 2),
+    ],
+)
+def test_bytes_that_are_not_utf8_are_placed_to_the_byte(
+    tmp_path, name, raw, where, byte, offset
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(raw)
+    expected = f"{path}{where}: not UTF-8 (byte 0x{byte:02x} at offset {offset}); "
+    assert refusal(path) == expected + "convert the file to UTF-8"
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        (b'{"id": "2", "text": "Zebulon}', "not JSON (column 30: Invalid control character at)"),
+        (b'{"id": "2", "text": "Zebulon"} {"id": "3"}', "not JSON (column 32: Extra data)"),
+        (b'{"id": "2" "text": "Zebulon"}', "not JSON (column 12: Expecting ',' delimiter)"),
+        (b"Zebulon", "not JSON (column 1: Expecting value)"),
+        (b'["2", "Zebulon"]', "expected a JSON object, found a list"),
+        (b'"Zebulon"', "expected a JSON object, found a str"),
+        (b"null", "expected a JSON object, found a NoneType"),
+        (b'{"text": "Zebulon"}', "'id' must be a string, found nothing"),
+        (b'{"id": 2, "text": "Zebulon"}', "'id' must be a string, found a int"),
+        (b'{"id": null, "text": "Zebulon"}', "'id' must be a string, found a NoneType"),
+        (b'{"id": "2", "body": "Zebulon"}', "'text' must be a string, found nothing"),
+        (b'{"id": "2", "text": ["Zebulon"]}', "'text' must be a string, found a list"),
+        (b'{"id": "", "text": "Zebulon"}', "the id is empty"),
+        (b'{"id": "2", "text": "Zebulon\\ud83d!"}', "the text has a lone surrogate at character 7"),
+        (b'{"id": "\\ude42", "text": "Zebulon"}', "the id has a lone surrogate at character 0"),
+        (b'{"id": "1", "text": "Zebulon"}', "the id '1' came before; ids must be unique"),
+        (b'{"x": ' + b"[" * 200_000 + b"]" * 200_000 + b"}", "JSON nested too deep"),
+        (b'{"x": ' + b'{"x":' * 200_000, "JSON nested too deep"),
+        (b'{"x": ' + b"9" * 5000 + b"}", "JSON nested too deep or a number too long"),
+    ],
+)
+def test_a_bad_line_of_json_is_refused_with_file_and_line(tmp_path, stdin, second, message) -> None:
+    raw = line("1", "fine") + b"\n" + second + b"\n" + line("4", "never read")
+    for name in ("notes.jsonl", "notes.jsonl.gz"):
+        path = tmp_path / name
+        path.write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
+        assert refusal(path).startswith(f"{path}:3: {message}")
+    stdin(raw)
+    assert refusal("-").startswith(f"stdin:3: {message}")
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"id,body\n1,Zebulon\n", ":1: needs one column 'text', found 0 among 2 in the header"),
+        (
+            b"text,text,id\nZebulon,b,1\n",
+            ":1: needs one column 'text', found 2 among 3 in the header",
+        ),
+        (b"ID,text\n1,Zebulon\n", ":1: needs one column 'id', found 0 among 2 in the header"),
+        (b"id,text\n1,fine\n2\n", ":3: 1 fields under a header of 2"),
+        (b"id,text\n1,fine\n\n2,Zebulon, ouch\n", ":4: 3 fields under a header of 2"),
+        (b"id,text\n1,fine\n,Zebulon\n", ":3: the id is empty"),
+        (b"id,text\n1,fine\n1,Zebulon\n", ":3: the id '1' came before"),
+        (b'id,text\n1,"Zebulon"x\n', ":2: not a well-formed table"),
+        (b'id,text\n1,fine\n2,"Zebulon\n', ":3: not a well-formed table"),
+        (b"id,text\n1,Zebulon\rx\n", ":2: not a well-formed table"),
+    ],
+)
+def test_a_bad_table_is_refused_with_file_and_line(tmp_path, raw, message) -> None:
+    path = tmp_path / "notes.csv"
+    path.write_bytes(raw)
+    assert refusal(path).startswith(f"{path}{message}")
+
+
+@pytest.mark.parametrize("header", [b"1,Zebulon\n", b'1,"Zebulon has\na rash"\n'])
+def test_a_table_without_a_header_is_refused_without_telling_its_first_note(
+    tmp_path, header
+) -> None:
+    path = tmp_path / "notes.csv"
+    path.write_bytes(header + b"2,second\n")
+    message = refusal(path)
+    assert message.startswith(f"{path}:1: needs one column 'id'")
+    assert message.endswith("name yours with --id-column and --text-column")
+
+
+def test_an_id_that_comes_twice_is_refused_across_files(tmp_path: Path) -> None:
+    first, second = tmp_path / "1.jsonl", tmp_path / "2.jsonl"
+    first.write_bytes(line("a", "x") + line("b", "x"))
+    second.write_bytes(line("c", "x") + line("a", SECRET))
+    expected = f"{second}:2: the id 'a' came before; ids must be unique within a run"
+    assert refusal(first, second) == expected
+    assert refusal(first, first).startswith(f"{first}:1: the id 'a' came before")
+
+
+def test_two_files_of_a_folder_that_would_share_an_id_are_refused_not_dropped(tmp_path) -> None:
+    (tmp_path / "a.txt").write_text("lower")
+    (tmp_path / "a.TXT").write_text("upper")
+    if len(list(tmp_path.iterdir())) == 2:  # where file names differ by case
+        assert "'a' came before" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("sign", ["a", "é", "糖", "🙂", "a🙂"])
+@pytest.mark.parametrize("name", ["n.txt", "n.jsonl", "n.csv"])
+def test_a_note_may_be_as_long_as_allowed_and_no_longer(tmp_path, name, sign) -> None:
+    """The limit counts characters, not bytes."""
+    path = tmp_path / name
+    fmt = NoteFormat(max_chars=10)
+
+    def write(text: str) -> None:
+        table = f"id,text\nn,{text}\n".encode()
+        raw = {"n.txt": text.encode(), "n.jsonl": line("n", text), "n.csv": table}
+        path.write_bytes(raw[name])
+
+    write((sign * 10)[:10])
+    assert pairs(path, fmt=fmt) == [("n", (sign * 10)[:10])]
+    for n_chars in (11, 60):
+        write((sign * n_chars)[:n_chars])
+        message = refusal(path, fmt=fmt)
+        assert re.search("more than the 10 (allowed|characters a note may have); ", message)
+        assert message.endswith("split it or raise --max-note-chars")
+        assert message.startswith(str(path))
+
+
+def test_a_line_far_longer_than_any_note_is_refused_before_it_is_held() -> None:
+    limit = 12 * 10 + 16_000_000
+    stream = io.BytesIO(b'{"id": "1", "text": "' + b" " * (limit + 50))
+    with pytest.raises(InputError, match="big:1: the line is longer than 16,000,120 bytes"):
+        list(read_json_lines("big", stream, max_chars=10))
+    assert stream.tell() == limit
+
+
+@pytest.mark.parametrize("keep", [5, 30, -1, -8])
+def test_a_truncated_or_damaged_gzip_is_refused(tmp_path, keep) -> None:
+    path = tmp_path / "notes.jsonl.gz"
+    path.write_bytes(gzip.compress(b"".join(line(str(i), SECRET) for i in range(200)))[:keep])
+    assert refusal(path).startswith(f"{path}: cannot be read (")
+
+
+def test_a_gzip_that_is_none_or_has_flipped_bits_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "notes.jsonl.gz"
+    path.write_bytes(line("1", SECRET))
+    assert refusal(path).startswith(f"{path}: cannot be read (Not a gzipped file")
+    raw = bytearray(gzip.compress(b"".join(line(str(i), SECRET) for i in range(200))))
+    raw[len(raw) // 2] ^= 0xFF
+    path.write_bytes(raw)
+    assert refusal(path).startswith(str(path))
+
+
+# --- one at a time -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        ("n.jsonl", line("1", "a") + b"not JSON"),
+        ("n.csv", b"id,text\n1,a\n2\n"),
+        ("n.tsv", b"id\ttext\n1\ta\n\xff\n"),
+    ],
+)
+def test_the_first_note_is_given_before_the_second_is_looked_at(tmp_path, name, raw) -> None:
+    path = tmp_path / name
+    path.write_bytes(raw)
+    reading = read_notes([str(path), str(tmp_path / "gone")])
+    assert next(reading).id == "1"
+    with pytest.raises(InputError):
+        next(reading)
+
+
+def test_a_folder_is_read_file_by_file(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"a")
+    (tmp_path / "b.txt").write_bytes(b"\xff")
+    reading = read_notes([str(tmp_path)])
+    assert next(reading).id == "a"
+    (tmp_path / "b.txt").write_bytes(b"mended")
+    assert next(reading).text == "mended"
+
+
+def test_lines_are_read_one_by_one() -> None:
+    class Counting(io.BytesIO):
+        n_lines = 0
+
+        def readline(self, size: int | None = -1, /) -> bytes:
+            Counting.n_lines += 1
+            return super().readline(size)
+
+    stream = Counting(b"".join(line(str(i), "a") for i in range(1000)))
+    reading: Iterator[object] = read_json_lines("many", stream)
+    next(reading)
+    assert Counting.n_lines == 1
+
+
+def test_checking_counts_notes_and_leaves_standard_input_unread(tmp_path: Path, stdin) -> None:
+    path = tmp_path / "n.jsonl"
+    path.write_bytes(line("1", "a") + line("2", "b"))
+    stdin(line("3", "c"))
+    assert check_notes(["-", str(path)]) == 2
+    assert check_notes(["-"]) == 0
+    assert pairs("-") == [("3", "c")]
+    path.write_bytes(line("1", "a") + b"[]")
+    with pytest.raises(InputError, match=":2: expected a JSON object"):
+        check_notes([str(path)])
+
+
+# --- ids -----------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(0, 30).map(str) | texts(2)), st.integers(1, 6))
+def test_seen_ids_answer_as_a_set_would(ids: list[str], recent: int) -> None:
+    """Also across the merges of the recent ids into the sorted ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SeenIds, "_RECENT", recent)
+        seen, oracle = SeenIds(), set()
+        for note_id in ids:
+            assert seen.add(note_id) == (note_id not in oracle)
+            oracle.add(note_id)
+
+
+def test_seen_ids_hold_at_the_real_merge_threshold() -> None:
+    seen = SeenIds()
+    n_ids = SeenIds._RECENT + 3
+    assert all(seen.add(f"n{i}") for i in range(n_ids))
+    for i in (0, 1, SeenIds._RECENT - 1, SeenIds._RECENT, n_ids - 1):
+        assert not seen.add(f"n{i}")
+    assert seen.add(f"n{n_ids}")
