@@ -73,7 +73,7 @@ def resume(
     Raises:
         InputError: If it was made with other data, settings or encoder.
     """
-    kept = Progress(**json.loads((folder / "progress.json").read_text(encoding="utf-8")))
+    kept = read_progress(folder)
     if kept.fingerprint != fresh.fingerprint:
         raise InputError(
             f"{folder.parent}: holds an unfinished run on other data or settings; "
@@ -88,6 +88,11 @@ def resume(
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     torch.set_rng_state(tensors["rng"])
     return kept
+
+
+def read_progress(folder: Path) -> Progress:
+    """Read where the checkpoint's run stands."""
+    return Progress(**json.loads((folder / "progress.json").read_text(encoding="utf-8")))
 
 
 def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:

@@ -91,24 +91,40 @@ def distill(
       clin-edge distill silver/*.jsonl --student ./biobert -o student --dev dev.jsonl
     """
     from clin_edge.core.labelled import parse_map, read_labelled
-    from clin_edge.distill.config import Recipe, labels_of, load_recipe
+    from clin_edge.distill.config import (
+        Recipe,
+        SetSpec,
+        check_distinct,
+        labels_of,
+        load_recipe,
+    )
     from clin_edge.distill.dataset import join_sources
 
-    recipe = load_recipe(recipe_file) if recipe_file else Recipe(labels=())
+    recipe = load_recipe(recipe_file) if recipe_file else None
     root = data or (recipe_file.parent if recipe_file else Path())
     renames = parse_map(pairs)
-    sources = [spec.read(root) for spec in recipe.sets]
+    sources = [spec.read(root) for spec in recipe.sets] if recipe else []
     sources += [read_labelled(path, renames) for path in silver]
     if not sources:
         raise InputError("nothing to learn from: name labelled notes, or a recipe with [[sets]]")
     items = join_sources(sources)
-    dev = {spec.title: spec.read(root) for spec in recipe.dev}
-    dev |= {path.stem: read_labelled(path, renames) for path in dev_files}
+    if recipe is None:
+        labels = labels_of(items)
+        if not labels:
+            raise InputError("the labelled notes mark no label at all; there is nothing to learn")
+        recipe = Recipe(labels)
+    dev_specs = (
+        *recipe.dev,
+        *(SetSpec(str(path.resolve()), path.stem, renames) for path in dev_files),
+    )
+    check_distinct("dev", [spec.title for spec in dev_specs])
+    dev = {spec.title: spec.read(root) for spec in dev_specs}
+    learnt = (*recipe.sets, *(SetSpec(str(path), path.name, renames) for path in silver))
     given = {"epochs": epochs, "learning_rate": learning_rate, "seed": seed}
     changes = {name: value for name, value in given.items() if value is not None}
     recipe = dataclasses.replace(
         recipe,
-        labels=recipe.labels or labels_of(items),
+        sets=learnt,
         train=dataclasses.replace(recipe.train, **changes),  # type: ignore[arg-type]
     )
     try:

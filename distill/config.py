@@ -7,15 +7,17 @@ import difflib
 import tomllib
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from clin_edge.core.errors import InputError
 from clin_edge.core.labelled import Labelled, read_labelled
+from clin_edge.core.labels import LabelScheme
 from clin_edge.core.spans import alternatives
 
+N_SPECIAL = 2  # tokens that frame a window; every encoder of the family has at most these
 LABELS = (
     "MEDICATION",
     "DISEASE",
@@ -76,6 +78,15 @@ class TrainSettings:
     seed: int = 0
     checkpoint_minutes: float = 5.0
 
+    def __post_init__(self) -> None:
+        """Refuse what could not be followed."""
+        if self.epochs < 1 or self.batch_tokens < 1 or self.learning_rate <= 0 or self.seed < 0:
+            raise ValueError(
+                "epochs, batch_tokens and learning_rate are above 0, seed is not below"
+            )
+        if not 0 <= self.warmup <= 1 or not 0 <= self.attention_dropout < 1:
+            raise ValueError("warmup and attention_dropout lie between 0 and 1")
+
 
 @dataclass(frozen=True, slots=True)
 class Card:
@@ -101,6 +112,14 @@ class Recipe:
     tests: tuple[SetSpec, ...] = ()
     card: Card = field(default_factory=Card)
 
+    def __post_init__(self) -> None:
+        """Refuse what could not be followed."""
+        LabelScheme(self.labels)
+        if not 0 <= self.overlap < self.max_tokens - N_SPECIAL:
+            raise ValueError(f"max_tokens {self.max_tokens} has no room for overlap {self.overlap}")
+        check_distinct("dev", [spec.title for spec in self.dev])
+        check_distinct("test", [spec.title for spec in self.tests])
+
 
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe.
@@ -115,6 +134,13 @@ def load_recipe(path: Path) -> Recipe:
         raise InputError(f"{path}: cannot be read as TOML ({error})") from None
     recipe: Recipe = _build(Recipe, table, str(path))
     return recipe
+
+
+def check_distinct(kind: str, names: Sequence[str]) -> None:
+    """Refuse sets that share a name in reports; raises ``InputError``."""
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"two {kind} sets are called {twice!r}; rename one")
 
 
 def labels_of(items: Iterable[Labelled]) -> tuple[str, ...]:
@@ -137,7 +163,10 @@ def _build(kind: Any, table: Any, where: str) -> Any:
         if required and f.name not in table:
             raise InputError(f"{where}: needs the key {f.name!r}")
     values = {key: _value(known[key], value, f"{where}: {key}") for key, value in table.items()}
-    return kind(**values)
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 def _value(kind: Any, value: Any, where: str) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer
 
 from clin_edge.core.batching import Batch, Logits
@@ -91,7 +93,7 @@ def new_student(
     """
     quiet_transformers()
     torch.manual_seed(seed)
-    try:
+    with _loading(encoder, "an encoder transformers can load"):
         config = AutoConfig.from_pretrained(
             encoder,
             num_labels=len(scheme.tags),
@@ -102,12 +104,15 @@ def new_student(
         for name in ("attention_probs_dropout_prob", "attention_dropout"):
             if hasattr(config, name):
                 setattr(config, name, attention_dropout)
-        model = AutoModelForTokenClassification.from_pretrained(encoder, config=config)
+        model = _load_weights(encoder, head_is_new=True, config=config)
         tokenizer = AutoTokenizer.from_pretrained(encoder)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{encoder}: not an encoder transformers can load ({reason})") from None
     _check_room(encoder, config, max_tokens)
+    # Without its files transformers makes up a tokenizer of five entries, and says nothing.
+    if not 0.9 * config.vocab_size <= len(tokenizer) <= config.vocab_size:
+        raise InputError(
+            f"{encoder}: its tokenizer has {len(tokenizer):,} entries, its embeddings "
+            f"{config.vocab_size:,}; is tokenizer.json or vocab.txt missing?"
+        )
     tokenizer_json = tokenizer.backend_tokenizer.to_str().encode()
     return Student(model, tokenizer_json, scheme, max_tokens, overlap, {})
 
@@ -119,16 +124,49 @@ def load_student(folder: Path) -> Student:
         InputError: If it is not one.
     """
     quiet_transformers()
-    try:
+    with _loading(str(folder), "a student folder"):
         facts = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
         scheme = LabelScheme(tuple(facts.pop("labels")), facts.pop("tagging"))
         max_tokens, overlap = int(facts.pop("max_tokens")), int(facts.pop("overlap"))
-        model = AutoModelForTokenClassification.from_pretrained(folder, local_files_only=True)
+        model = _load_weights(folder, head_is_new=False, local_files_only=True)
         tokenizer_json = (folder / "tokenizer.json").read_bytes()
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{folder}: not a student folder ({reason})") from None
+        if model.config.num_labels != len(scheme.tags):
+            raise ValueError(f"its head has {model.config.num_labels} tags, not {len(scheme.tags)}")
     return Student(model, tokenizer_json, scheme, max_tokens, overlap, facts)
+
+
+@contextmanager
+def _loading(place: str, expected: str) -> Iterator[None]:
+    """Turn whatever is wrong with a folder's files into an ``InputError``."""
+    try:
+        yield
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{place}: not {expected} ({reason})") from None
+
+
+def _load_weights(place: str | Path, *, head_is_new: bool, **options: Any) -> Any:
+    """Load a token classifier; refuse weights that leave part of it random, but for a new head."""
+    model, info = AutoModelForTokenClassification.from_pretrained(
+        place, output_loading_info=True, **options
+    )
+    encoder_prefix = model.base_model_prefix + "."
+    missing = sorted(
+        name
+        for name in [*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])]
+        if not head_is_new or name.startswith(encoder_prefix)
+    )
+    if missing:
+        raise ValueError(f"{len(missing)} weights are missing, the first is {missing[0]}")
+    return model
 
 
 def quiet_transformers() -> None:

@@ -24,6 +24,7 @@ from clin_edge.core.score import score
 from clin_edge.distill.checkpoint import (
     Progress,
     fingerprint,
+    read_progress,
     replace_folder,
     resume,
     save_checkpoint,
@@ -93,6 +94,10 @@ def train(
     checkpoint, best = work / "checkpoint", work / "best"
     settle_folder(checkpoint)
     settle_folder(best)
+    # Before the first epoch's end there is no best yet; after the last one's it has become `out`,
+    # which the user has since taken away: that run is over.
+    if checkpoint.exists() and not best.exists() and read_progress(checkpoint).best_epoch > 0:
+        shutil.rmtree(work)
     progress = Progress(fingerprint(recipe, examples, encoder))
     if checkpoint.exists():
         progress = resume(checkpoint, progress, model, optimizer)
@@ -127,7 +132,8 @@ def train(
         scores = {name: _strict_micro_f1(student, gold) for name, gold in dev.items()}
         progress.dev.append({"epoch": progress.epoch, "strict_micro_f1": scores})
         shown = ", ".join(f"{name} {f1:.4f}" for name, f1 in scores.items())
-        say(f"epoch {progress.epoch}: loss {np.mean(losses):.4f}; dev F1: {shown or 'no dev set'}")
+        loss = f"loss {np.mean(losses):.4f}; " if losses else ""
+        say(f"epoch {progress.epoch}: {loss}dev F1: {shown or 'no dev set'}")
         f1 = float(np.mean(list(scores.values()))) if scores else float(progress.epoch)
         if f1 > progress.best_f1:
             progress.best_f1, progress.best_epoch = f1, progress.epoch

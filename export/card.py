@@ -55,9 +55,11 @@ def model_card(
 def _training_line(facts: Mapping[str, Any]) -> str:
     if "notes" not in facts:
         return "How it was trained is not recorded."
+    scored = any(epoch["strict_micro_f1"] for epoch in facts["dev"])
+    why = "the best on the dev sets" if scored else "the last"
     return (
         f"{facts['notes']:,} labelled documents, {facts['training_minutes']:.0f} minutes on a CPU; "
-        f"epoch {facts['best_epoch']} was the best on the dev sets."
+        f"epoch {facts['best_epoch']} was kept, {why}."
     )
 
 

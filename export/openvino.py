@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +18,7 @@ import openvino as ov
 import torch
 
 from clin_edge.core.batching import Batch
+from clin_edge.core.errors import InputError
 from clin_edge.distill.student import Student
 
 INPUTS = ("input_ids", "attention_mask")
@@ -72,21 +75,27 @@ def quantize_int8(model: Any, batches: Sequence[Batch], settings: Int8Settings) 
 
     NNCF's rules for transformers: SmoothQuant, bias correction, and ranges fixed here once, so that
     a note's answer does not depend on what else is in its batch.
+
+    Raises:
+        InputError: If there is nothing to calibrate on.
     """
+    if not batches:
+        raise InputError("the calibration notes hold no text; name some with --calibrate")
     nncf.set_log_level(logging.ERROR)
     inputs = [
         {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask} for batch in batches
     ]
-    return nncf.quantize(
-        model,
-        nncf.Dataset(inputs),
-        model_type=nncf.ModelType.TRANSFORMER,
-        preset=nncf.QuantizationPreset(settings.preset),
-        subset_size=len(inputs),
-        advanced_parameters=nncf.AdvancedQuantizationParameters(
-            overflow_fix=nncf.OverflowFix(settings.overflow_fix)
-        ),
-    )
+    with redirect_stdout(sys.stderr):  # where its progress bars belong
+        return nncf.quantize(
+            model,
+            nncf.Dataset(inputs),
+            model_type=nncf.ModelType.TRANSFORMER,
+            preset=nncf.QuantizationPreset(settings.preset),
+            subset_size=len(inputs),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                overflow_fix=nncf.OverflowFix(settings.overflow_fix)
+            ),
+        )
 
 
 def model_files(model: Any) -> dict[str, bytes]:

@@ -190,4 +190,5 @@ def _sources(student: Student, card: Card) -> tuple[Mapping[str, Any], ...]:
     sets = student.facts.get("recipe", {}).get("sets", [])
     listed = [{"name": s["name"] or s["path"], "licence": s["licence"]} for s in sets]
     encoder = card.encoder or student.facts.get("encoder", "")
-    return ({"name": encoder, "licence": card.encoder_licence}, *listed)
+    started_from = [{"name": encoder, "licence": card.encoder_licence}] if encoder else []
+    return (*started_from, *listed)

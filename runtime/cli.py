@@ -21,8 +21,15 @@ bundle_option = click.option(
     help="A bundle's folder (default: CLIN_EDGE_BUNDLE, or the one in the package).",
 )
 threads_option = click.option(
-    "--threads", type=click.IntRange(1), help="Default: as many as this process may use."
+    "--threads", type=click.IntRange(1, 512), help="Default: as many as this process may use."
 )
+
+
+def _number(_: click.Context, __: click.Parameter, value: float) -> float:
+    """Refuse NaN, which no range refuses."""
+    if value != value:
+        raise click.BadParameter("expected a number from 0 to 1")
+    return value
 
 
 @click.command()
@@ -44,7 +51,11 @@ threads_option = click.option(
     "--batch-tokens", type=click.IntRange(1), default=4096, show_default=True, help="Batch size."
 )
 @click.option(
-    "--min-score", type=click.FloatRange(0, 1), default=0.0, help="Leave out entities below."
+    "--min-score",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    callback=_number,
+    help="Leave out entities below.",
 )
 @click.option("--no-text", is_flag=True, help="Write offsets and labels only, no words of notes.")
 @click.option(
@@ -92,8 +103,8 @@ def extract(
     from clin_edge.runtime.pipeline import Pipeline
     from clin_edge.runtime.writers import open_writer
 
-    if out is not None and any(p != "-" and Path(p).resolve() == out.resolve() for p in notes):
-        raise InputError(f"{out}: is one of the inputs; choose another name for the output")
+    if out is not None:
+        _check_apart(out, notes)
     writer = open_writer(fmt, out, with_text=not no_text)
     note_format = NoteFormat(id_column, text_column, max_note_chars)
     total = check_notes(notes, note_format)
@@ -105,6 +116,17 @@ def extract(
     with writer:
         for record in _counted(records, total=0 if "-" in notes else total, live=shown):
             writer.write(record)
+
+
+def _check_apart(out: Path, notes: Iterable[str]) -> None:
+    """Refuse an output, finished or not, that is one of the inputs, or holds or lies in one."""
+    from clin_edge.runtime.writers.partial import partial_name
+
+    for made in (out.resolve(), partial_name(out).resolve()):
+        for place in notes:
+            read = Path(place).resolve()
+            if place != "-" and (read == made or made in read.parents):
+                raise InputError(f"{place}: would be overwritten by the output; choose another -o")
 
 
 def _counted(records: Iterable[Record], *, total: int, live: bool) -> Iterator[Record]:

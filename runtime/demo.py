@@ -67,7 +67,7 @@ def check_offsets(records_file: Path, texts: dict[str, str]) -> int:
         ClinEdgeError: With the note's id, at the first that differs.
     """
     count = 0
-    for line in records_file.read_text(encoding="utf-8").splitlines():
+    for line in records_file.read_text(encoding="utf-8").split("\n")[:-1]:
         record = json.loads(line)
         for entity in record["entities"]:
             if texts[record["id"]][entity["start"] : entity["end"]] != entity["text"]:

@@ -8,6 +8,7 @@ import onnxruntime as ort
 from clin_edge.core.batching import Batch, Logits
 from clin_edge.core.bundle import Bundle
 from clin_edge.core.errors import BundleError
+from clin_edge.runtime.ports import check_ports
 
 
 class OrtSession:
@@ -32,6 +33,11 @@ class OrtSession:
             raise BundleError(
                 f"{bundle.path}: onnxruntime cannot use its model ({reason})"
             ) from None
+        check_ports(
+            bundle,
+            {port.name for port in self._session.get_inputs()},
+            {port.name for port in self._session.get_outputs()},
+        )
 
     def run(self, batch: Batch) -> Logits:
         """Give the logits (B, T, C)."""

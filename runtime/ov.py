@@ -8,6 +8,7 @@ import openvino as ov
 from clin_edge.core.batching import Batch, Logits
 from clin_edge.core.bundle import Bundle
 from clin_edge.core.errors import BundleError
+from clin_edge.runtime.ports import check_ports
 
 
 class OpenVinoSession:
@@ -32,9 +33,15 @@ class OpenVinoSession:
         try:
             weights = np.frombuffer(bundle.files["model.bin"], dtype=np.uint8)
             model = core.read_model(bundle.files["model.xml"], ov.Tensor(weights))
+            check_ports(
+                bundle,
+                {port.get_any_name() for port in model.inputs},
+                {name for port in model.outputs for name in port.get_names()},
+            )
             self._request = core.compile_model(model, "CPU", settings).create_infer_request()
         except RuntimeError as error:
-            reason = str(error).strip().splitlines()[0]
+            # The first line names a place in OpenVINO's source; the last says what was wrong.
+            reason = str(error).strip().splitlines()[-1]
             raise BundleError(f"{bundle.path}: OpenVINO cannot use its model ({reason})") from None
 
     def run(self, batch: Batch) -> Logits:

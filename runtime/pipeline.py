@@ -9,7 +9,7 @@ from pathlib import Path
 from clin_edge.core.batching import BATCH_TOKENS, Session
 from clin_edge.core.bundle import Bundle, open_bundle
 from clin_edge.core.encode import Encoder
-from clin_edge.core.errors import BundleError, MissingInstallError
+from clin_edge.core.errors import BundleError, ClinEdgeError, MissingInstallError
 from clin_edge.core.notes import Note
 from clin_edge.core.predict import Predictor
 from clin_edge.core.records import Record
@@ -102,6 +102,7 @@ def open_session(bundle: Bundle, *, engine: str, threads: int) -> Session:
     Raises:
         BundleError: If the bundle has no model for it, or the engine refuses the model.
         MissingInstallError: If the engine is not installed.
+        ClinEdgeError: If it is installed and cannot be loaded.
     """
     offered = bundle.manifest.engines
     if engine != "auto" and engine not in offered:
@@ -109,7 +110,7 @@ def open_session(bundle: Bundle, *, engine: str, threads: int) -> Session:
             f"{bundle.path}: has no model for {engine}, only for {', '.join(offered)}; "
             f"choose --engine {offered[0]}"
         )
-    missing = ""
+    missing: dict[str, ImportError] = {}
     for name in offered if engine == "auto" else (engine,):
         try:
             if name == "openvino":
@@ -119,9 +120,12 @@ def open_session(bundle: Bundle, *, engine: str, threads: int) -> Session:
             from clin_edge.runtime.ort import OrtSession
 
             return OrtSession(bundle, threads=threads)
-        except ModuleNotFoundError as error:
-            missing = missing or str(error.name)
-    raise MissingInstallError(missing, missing)
+        except ImportError as error:  # not installed, or installed and broken
+            missing[name] = error
+    name, error = next(iter(missing.items()))
+    if isinstance(error, ModuleNotFoundError):
+        raise MissingInstallError("onnxruntime" if name == "onnxruntime" else None, name)
+    raise ClinEdgeError(f"{name} is installed but cannot be loaded ({error}); install it again")
 
 
 def _as_notes(notes: Iterable[Note | str]) -> Iterator[Note]:

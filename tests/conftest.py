@@ -17,7 +17,7 @@ from toy import ToySession, toy_encoder, toy_scheme
 # `repeatable` tries the same cases on every machine and every run; to look for new ones:
 #     pytest --hypothesis-profile=search
 settings.register_profile("repeatable", max_examples=50, deadline=None, derandomize=True)
-settings.register_profile("search", max_examples=2000, deadline=None)
+settings.register_profile("search", max_examples=500, deadline=None)
 settings.load_profile("repeatable")
 
 

@@ -38,6 +38,11 @@ class BratWriter:
         folder = partial_name(self._out)
         name = "/".join(map(_file_name, record.note.id.split("/")))
         text, ann = folder / f"{name}.txt", folder / f"{name}.ann"
+        if record.note.text.startswith("\ufeff"):
+            raise InputError(
+                f"note {record.note.id!r}: its text begins with a byte-order mark, which readers "
+                "of brat folders drop; every offset would be off by one"
+            )
         with cannot_write(text):
             text.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -52,7 +57,7 @@ class BratWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         """Give the folder its name, or leave it under ``OUT.partial``."""
-        settle(self._out, kind, self._count)
+        settle(self._out, whole=kind is None, count=self._count)
 
 
 def _file_name(part: str) -> str:

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Self, TextIO
 
@@ -27,8 +28,10 @@ class JsonlWriter:
     def __enter__(self) -> Self:
         """Open ``OUT.partial``."""
         if self._out is not None:
+            partial = partial_name(self._out)
+            if self._out.is_dir():
+                raise InputError(f"{self._out}: is a folder; name a file to make")
             with cannot_write(self._out):
-                partial = partial_name(self._out)
                 partial.parent.mkdir(parents=True, exist_ok=True)
                 self._stream = partial.open("w", encoding="utf-8", newline="")
         self._put(self._header())
@@ -41,19 +44,20 @@ class JsonlWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         """Make the file durable and give it its name, or leave it under ``OUT.partial``."""
-        if self._out is None:
-            if kind is None:
-                self._stream.flush()
-            return
+        place = self._out or "stdout"
+        whole = False
         try:
-            with cannot_write(self._out), self._stream:
-                self._stream.flush()
-                os.fsync(self._stream.fileno())
-        except InputError as error:
-            kind = kind or type(error)
-            raise
+            if kind is None:
+                with cannot_write(place):
+                    self._stream.flush()
+                    if self._out is not None:
+                        os.fsync(self._stream.fileno())
+                whole = True
         finally:
-            settle(self._out, kind, self._count)
+            if self._out is not None:
+                with suppress(OSError):  # the first failure is the one to tell
+                    self._stream.close()
+                settle(self._out, whole=whole, count=self._count)
 
     def _header(self) -> str:
         return ""
@@ -62,11 +66,8 @@ class JsonlWriter:
         return record.to_json(with_text=self._with_text) + "\n"
 
     def _put(self, text: str) -> None:
-        if self._out is None:
+        with cannot_write(self._out or "stdout"):
             self._stream.write(text)
-        else:
-            with cannot_write(self._out):
-                self._stream.write(text)
 
 
 class CsvWriter(JsonlWriter):
@@ -86,6 +87,7 @@ class CsvWriter(JsonlWriter):
 
 
 def _row(cells: list[object]) -> str:
+    # The writer quotes a lone CR only if its own line end has one.
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue()
+    csv.writer(line, lineterminator="\r\n").writerow(cells)
+    return line.getvalue().removesuffix("\r\n") + "\n"

@@ -11,25 +11,27 @@ from clin_edge.core.logs import log
 
 
 def partial_name(out: Path) -> Path:
-    """Give the name an unfinished output stands under."""
+    """Give the name an unfinished output stands under; raises ``InputError`` if there is none."""
+    if not out.name:
+        raise InputError(f"{out}: has no name of its own; name a file or folder to make")
     return out.with_name(out.name + ".partial")
 
 
 @contextmanager
-def cannot_write(place: Path) -> Iterator[None]:
+def cannot_write(place: Path | str) -> Iterator[None]:
     """Turn what the system refuses (full disk, no permission) into an ``InputError``."""
     try:
         yield
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
         raise InputError(f"{place}: cannot be written ({error.strerror})") from None
 
 
-def settle(out: Path, failure: type[BaseException] | None, count: int) -> None:
+def settle(out: Path, *, whole: bool, count: int) -> None:
     """Give a finished output its name; of a broken one, say where what was made lies."""
     partial = partial_name(out)
-    if failure is None:
+    if whole:
         with cannot_write(out):
             partial.replace(out)
     elif count:

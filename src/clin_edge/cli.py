@@ -45,6 +45,7 @@ def main(args: list[str] | None = None) -> None:
     try:
         code = clin_edge.main(args, prog_name="clin-edge", standalone_mode=False)
     except ClinEdgeError as error:
+        _drop_stdout_if_full()
         _leave(str(error), error.exit_code)
     except click.exceptions.Abort:
         _leave("stopped", INTERRUPTED)
@@ -53,7 +54,7 @@ def main(args: list[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader of our output went away (`| head`): nothing to say, and nobody to say it to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
         sys.exit(1)
     except Exception as error:
         if os.environ.get("CLIN_EDGE_DEBUG"):
@@ -67,6 +68,18 @@ def main(args: list[str] | None = None) -> None:
             ClinEdgeError.exit_code,
         )
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _drop_stdout_if_full() -> None:
+    """Keep Python from complaining, on leaving, about output that stdout cannot take."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_stdout()
+
+
+def _drop_stdout() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _leave(message: str, code: int) -> None:

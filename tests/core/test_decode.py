@@ -58,7 +58,7 @@ def test_best_paths_are_the_best_of_all_paths_that_obey(scheme, lengths, seed, s
     for row, n_tokens in enumerate(lengths):
         path = paths[row, :n_tokens].tolist()
         assert obeys(path, scheme)
-        if len(scheme.tags) ** n_tokens <= 700:
+        if len(scheme.tags) ** n_tokens <= 250:
             mine = scores[row, :n_tokens]
             assert total(mine, path) == best_by_enumeration(mine, scheme)
 
@@ -88,7 +88,7 @@ KINDS = ["plain", "wild", "sure", "inside", "ties", "flat"]
 def test_cutting_a_note_into_pieces_finds_as_good_a_path_as_searching_it_whole(kind, scheme):
     """The scores are such that sums are exact, so the two sums must be the same number."""
     rng = np.random.default_rng(7)
-    for n_tokens in [*range(1, 12), *rng.integers(12, 90, 25).tolist(), 400]:
+    for n_tokens in [*range(1, 12), *rng.integers(12, 90, 12).tolist(), 300]:
         scores = tag_scores(kind, rng, n_tokens, scheme)
         path = best_path(scores, scheme)
         whole = best_paths(scores[None], np.array([n_tokens]), scheme)[0]

@@ -51,7 +51,7 @@ def one_window_at_a_time(note: Note, kind: str) -> np.ndarray:
 
 
 @KINDS
-@given(written=notes(), batch_tokens=BATCH_TOKENS)
+@given(written=notes(4, 15), batch_tokens=BATCH_TOKENS)
 def test_readings_are_those_of_each_window_run_alone(kind, written, batch_tokens) -> None:
     readings = list(predictor(kind, batch_tokens).read(written))
     assert [r.note for r in readings] == written
@@ -62,7 +62,7 @@ def test_readings_are_those_of_each_window_run_alone(kind, written, batch_tokens
 
 
 @KINDS
-@given(written=notes(), data=st.data(), one=BATCH_TOKENS, other=BATCH_TOKENS)
+@given(written=notes(4, 15), data=st.data(), one=BATCH_TOKENS, other=BATCH_TOKENS)
 def test_order_neighbours_and_batch_size_do_not_change_an_answer(kind, written, data, one, other):
     together = answers(predictor(kind, one).read(written))
     shuffled = data.draw(st.permutations(written))
@@ -90,11 +90,13 @@ def test_a_network_that_finds_nothing_gives_no_entities_and_one_that_finds_all_g
     assert all(e.score > 0.999 for e in all_.entities)
 
 
-def test_batches_stay_within_the_budget() -> None:
+def test_batches_stay_within_the_budget_and_are_nearly_full() -> None:
     session = ToySession()
     work = Predictor(toy_encoder(), SCHEME, session, batch_tokens=48)
-    list(work.read([Note(f"n{i}", LONG.text) for i in range(20)]))
-    assert max(b * t for b, t in session.shapes) == 48
+    list(work.read([Note(f"n{i}", LONG.text) for i in range(100)]))
+    sizes = [b * t for b, t in session.shapes]
+    assert max(sizes) == 48
+    assert sum(sizes) / len(sizes) > 0.95 * 48
 
 
 @pytest.mark.parametrize("batch_tokens", [0, -1])
@@ -270,16 +272,16 @@ def test_only_a_bounded_number_of_notes_is_pulled_ahead(text: str, batch_tokens:
 
     readings = predictor(batch_tokens=batch_tokens).read(endless())
     assert pulled == 0
-    for n_read in range(1, 400):
+    for n_read in range(1, 150):
         next(readings)
         assert pulled - n_read < LOOKAHEAD_BATCHES * batch_tokens
 
 
 def test_a_bad_note_stops_the_run_only_after_those_before_it() -> None:
     def failing() -> Iterator[Note]:
-        for i in range(1000):
+        for i in range(100):
             yield Note(f"n{i}", "a b c d e f g h")
         raise RuntimeError("no more")
 
     readings = predictor(batch_tokens=16).read(failing())
-    assert [next(readings).note.id for _ in range(900)] == [f"n{i}" for i in range(900)]
+    assert [next(readings).note.id for _ in range(60)] == [f"n{i}" for i in range(60)]

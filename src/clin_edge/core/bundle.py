@@ -7,6 +7,7 @@ exchanged between the check and the use.
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import secrets
 import shutil
@@ -57,6 +58,52 @@ def open_bundle(path: Path, *, allow_hard_links: bool = False) -> Bundle:
         raise BundleError(f"{path}: no such bundle; a bundle is a folder with a {MANIFEST}")
     if not (path / MANIFEST).is_file():
         raise BundleError(f"{path}: not a bundle, it has no {MANIFEST}")
+    try:
+        return _open(path, allow_hard_links=allow_hard_links)
+    except OSError as error:
+        place = error.filename or path
+        raise BundleError(f"{place}: cannot be read ({error.strerror})") from None
+
+
+def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
+    """Write a bundle so that under ``path`` there is either the whole of it or what was before.
+
+    The manifest's own list of files is made here. The new bundle is opened (and so verified) before
+    it takes its place; a bundle that stood there is replaced, anything else is refused.
+
+    Raises:
+        InputError: If ``path`` holds something that is not a bundle, or cannot be written.
+        BundleError: If the new bundle does not verify.
+    """
+    _check_replaceable(path)
+    facts = {name: FileFact(len(c), sha256(c).hexdigest()) for name, c in files.items()}
+    text = dataclasses.replace(manifest, files=facts).to_json()
+    parse_manifest(str(path / MANIFEST), text.encode())  # refuses names that leave the folder
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    old = fresh.with_suffix(".old")
+    try:
+        fresh.mkdir(parents=True)
+        for name, content in {**files, MANIFEST: text.encode()}.items():
+            (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+            with (fresh / name).open("xb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+        open_bundle(fresh)
+        if path.exists():
+            path.replace(old)
+        fresh.replace(path)
+    except OSError as error:
+        if old.exists() and not path.exists():
+            old.replace(path)
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+    return open_bundle(path)
+
+
+def _open(path: Path, *, allow_hard_links: bool) -> Bundle:
     found = _list_files(path, allow_hard_links=allow_hard_links)
     if found[MANIFEST] > MAX_MANIFEST_BYTES:
         raise BundleError(f"{path / MANIFEST}: larger than any manifest, {found[MANIFEST]:,} bytes")
@@ -77,50 +124,29 @@ def open_bundle(path: Path, *, allow_hard_links: bool = False) -> Bundle:
             raise BundleError(
                 f"{path / name}: refers to tensor data in another file, or is no ONNX"
             )
+        # OpenVINO chooses its reader by content: an ONNX file under this name would be read as one.
+        if name.endswith(".xml") and not content.startswith(b"<?xml"):
+            raise BundleError(f"{path / name}: is no XML")
         files[name] = content
     return Bundle(path, manifest, files, f"sha256:{sha256(raw).hexdigest()[:_SHOWN_HEX]}")
 
 
-def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
-    """Write a bundle so that under ``path`` there is either the whole of it or what was before.
-
-    The manifest's own list of files is made here. The new bundle is opened (and so verified) before
-    it takes its place; a bundle that stood there is replaced, anything else is refused.
-
-    Raises:
-        InputError: If ``path`` holds something that is not a bundle, or cannot be written.
-        BundleError: If the new bundle does not verify.
-    """
-    if path.exists() and not (path / MANIFEST).is_file():
-        raise InputError(f"{path}: exists and is not a bundle; choose another name")
-    facts = {name: FileFact(len(c), sha256(c).hexdigest()) for name, c in files.items()}
-    text = dataclasses.replace(manifest, files=facts).to_json()
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+def _check_replaceable(path: Path) -> None:
+    """Refuse to replace what is not a bundle: other programs have a ``manifest.json`` too."""
+    if not path.exists():
+        return
     try:
-        fresh.mkdir(parents=True)
-        for name, content in {**files, MANIFEST: text.encode()}.items():
-            (fresh / name).parent.mkdir(parents=True, exist_ok=True)
-            with (fresh / name).open("xb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-        open_bundle(fresh)
-        old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.old")
-        if path.exists():
-            path.replace(old)
-        fresh.replace(path)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    return open_bundle(path)
+        fields = json.loads((path / MANIFEST).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict) or not {"schema", "files", "max_tokens"} <= set(fields):
+        raise InputError(f"{path}: exists and is not a bundle; choose another name")
 
 
 def _list_files(path: Path, *, allow_hard_links: bool) -> dict[str, int]:
     """Give the size of every file below ``path``; refuse links and what is not a plain file."""
     found: dict[str, int] = {}
-    for folder, folders, names in os.walk(path, followlinks=False):
+    for folder, folders, names in os.walk(path, onerror=_raise):
         for name in [*folders, *names]:
             place = Path(folder, name)
             facts = place.lstat()
@@ -136,3 +162,7 @@ def _list_files(path: Path, *, allow_hard_links: bool) -> dict[str, int]:
                 )
             found[place.relative_to(path).as_posix()] = facts.st_size
     return found
+
+
+def _raise(error: OSError) -> None:
+    raise error

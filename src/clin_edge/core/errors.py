@@ -42,9 +42,10 @@ class MissingInstallError(ClinEdgeError):
 
     exit_code = 5
 
-    def __init__(self, extra: str, missing: str) -> None:
-        """Name the extra to install and the package found missing."""
-        super().__init__(f"{missing} is not installed; run: pip install 'clin-edge[{extra}]'")
+    def __init__(self, extra: str | None, missing: str) -> None:
+        """Name the extra to install (None: part of every install) and the package missing."""
+        wanted = f"'clin-edge[{extra}]'" if extra else "--force-reinstall clin-edge"
+        super().__init__(f"{missing} is not installed; run: pip install {wanted}")
 
 
 class TeacherError(ClinEdgeError):

@@ -24,7 +24,7 @@ N2C2 = {
     "Reason": "REASON",
     "ADE": "ADE",
 }
-_BRAT_ENTITY = re.compile(r"T\d+\t(\S+) (\d+ \d+(?:;\d+ \d+)*)\t?.*")
+_BRAT_ENTITY = re.compile(r"T\d+\t(\S+) (\d+ \d+(?:;\d+ \d+)*)(?:\t.*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ def _entities(where: str, row: Mapping[str, object], text: str | None) -> list[E
             entity = Entity(
                 Span(start, end), fields["label"], float(score), str(fields.get("source", ""))
             )
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise InputError(f"{place}: {error}") from None
         if text is not None:
             _check_place(place, entity.span, text)
@@ -216,7 +216,7 @@ def _brat_rows(folder: Path) -> list[_Row]:
         with _open(path) as stream:
             raw = stream.read()
         try:
-            lines = raw.decode("utf-8").split("\n")
+            lines = raw.decode("utf-8").removeprefix("\ufeff").split("\n")
         except UnicodeDecodeError as error:
             raise InputError(f"{path}: not UTF-8 at byte {error.start}") from None
         entities = []
@@ -229,11 +229,11 @@ def _brat_rows(folder: Path) -> list[_Row]:
                 raise InputError(f"{place}: not a brat entity line")
             fragments = [int(n) for pair in match[2].split(";") for n in pair.split()]
             try:
-                span = Span(min(fragments), max(fragments))
+                entity = Entity(Span(min(fragments), max(fragments)), match[1])
             except ValueError as error:
                 raise InputError(f"{place}: {error}") from None
-            _check_place(place, span, note.text)
-            entities.append(Entity(span, match[1]))
+            _check_place(place, entity.span, note.text)
+            entities.append(entity)
         rows.append((note, entities, None))
     return rows
 
@@ -249,16 +249,19 @@ def brat_lines(entities: Sequence[Entity], text: str) -> str:
     """Write entities as the lines of a ``.ann`` file.
 
     A span that holds a line break is written as fragments around it, as the format demands
-    (nlplab/brat#786); fragments are joined by one space in the text field.
+    (nlplab/brat#786); fragments are joined by one space in the text field. A span of line breaks
+    alone has no place in the format and is left out.
     """
-    lines = []
-    for number, entity in enumerate(entities, start=1):
+    lines: list[str] = []
+    for entity in entities:
         span = entity.span
         pieces = [
             (span.start + match.start(), span.start + match.end())
             for match in re.finditer(r"[^\r\n]+", text[span.start : span.end])
         ]
+        if not pieces:
+            continue
         places = ";".join(f"{start} {end}" for start, end in pieces)
         quote = " ".join(text[start:end] for start, end in pieces)
-        lines.append(f"T{number}\t{entity.label} {places}\t{quote}\n")
+        lines.append(f"T{len(lines) + 1}\t{entity.label} {places}\t{quote}\n")
     return "".join(lines)

@@ -95,7 +95,7 @@ def parse_manifest(where: str, raw: bytes) -> Manifest:
     get = _Fields(where, fields)
     scheme = _Fields(where, get("scheme", dict))
     engines = tuple(get("engines", list))
-    if not engines or not set(engines) <= set(ENGINES):
+    if not engines or not all(engine in ENGINES for engine in engines):
         raise BundleError(f"{where}: engines {list(engines)} are not among {', '.join(ENGINES)}")
     if get("precision", str) not in PRECISIONS:
         raise BundleError(f"{where}: precision {fields['precision']!r} is not known")

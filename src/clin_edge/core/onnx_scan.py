@@ -25,7 +25,7 @@ _LEADS = {
 def has_external_data(content: bytes) -> bool:
     """Tell whether any tensor's data lies outside ``content``; true as well if it is no ONNX."""
     try:
-        return _scan(memoryview(content), "model", 0)
+        return not content or _scan(memoryview(content), "model", 0)
     except ValueError:
         return True
 
@@ -50,6 +50,8 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     while at < len(message):
         key, at = _varint(message, at)
         field, wire = key >> 3, key & 7
+        if field == 0 or key >= 1 << 32:  # other readers drop the higher bits of a key
+            raise ValueError(f"key {key}")
         if wire == 0:
             number, at = _varint(message, at)
             yield field, number

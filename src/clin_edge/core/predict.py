@@ -15,6 +15,7 @@ from clin_edge.core.errors import ClinEdgeError, CoverageError
 from clin_edge.core.labels import LabelScheme
 from clin_edge.core.notes import Note
 from clin_edge.core.spans import Entity
+from clin_edge.core.windows import Window
 
 LOOKAHEAD_BATCHES = 16
 
@@ -90,7 +91,7 @@ class Predictor:
             ran = [w for w, rows in zip(encoded.windows, kept[i], strict=False) if rows.size]
             # A note without one token (blanks, dropped characters) has been read by the tokenizer.
             read = sum(map(encoded.chars_kept, ran)) if len(encoded.ids) else encoded.n_chars
-            if read != len(note.text) or len(ran) != len(encoded.windows):
+            if read != len(note.text) or not _keep_all(ran, len(encoded.ids)):
                 raise CoverageError(
                     f"note {note.id!r}: {read:,} of {len(note.text):,} characters were read; "
                     "this is a defect of clin-edge, please report it"
@@ -125,3 +126,9 @@ class Predictor:
                         f"note {encoded[i].note_id!r}: the model gave logits that are not numbers"
                     )
                 yield i, w, rows.copy()
+
+
+def _keep_all(windows: Sequence[Window], n_tokens: int) -> bool:
+    """Tell whether the windows keep tokens 0 to ``n_tokens`` in order, each once."""
+    bounds = [0, *(w.keep_end for w in windows)]
+    return bounds[-1] == n_tokens and [w.keep_start for w in windows] == bounds[:-1]

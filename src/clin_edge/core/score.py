@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,17 +97,16 @@ def score(
     if match not in ("strict", "lenient"):
         raise ValueError(f"match is 'strict' or 'lenient', got {match!r}")
     labels = sorted({label for item in gold for label in item.marked})
+    at = {label: i for i, label in enumerate(labels)}
     counts = np.zeros((len(gold), len(labels), 3), dtype=np.int64)
     for d, item in enumerate(gold):
-        found = _by_label(predicted.get(item.note.id, ()), item.marked)
-        wanted = _by_label(item.entities, item.marked)
-        for label in item.marked:
-            counts[d, labels.index(label)] = _compare(
-                wanted.get(label, set()), found.get(label, set()), strict=match == "strict"
-            )
+        found = predicted.get(item.note.id, ())
+        for label, column in _compare(item, found, strict=match == "strict"):
+            counts[d, at[label], column] += 1
+    n_notes = max(len(gold), 1)
     draws = np.random.default_rng(seed).multinomial(
-        len(gold), np.full(len(gold), 1 / max(len(gold), 1)), size=n_resamples
-    )
+        n_notes, np.full(n_notes, 1 / n_notes), size=n_resamples
+    )[:, : len(gold)]
     return Scores(
         match,
         {label: _row(counts[:, i], draws) for i, label in enumerate(labels)},
@@ -116,30 +115,43 @@ def score(
     )
 
 
-def _by_label(entities: Sequence[Entity], marked: frozenset[str]) -> dict[str, set[Span]]:
-    """Sort spans under the gold label each would have to meet."""
-    spans: dict[str, set[Span]] = {}
-    for entity in entities:
-        meant = set(alternatives(entity.label))
-        rows = [m for m in sorted(marked) if meant & set(alternatives(m))]
-        row = entity.label if entity.label in marked else next(iter(rows), None)
+_TP, _FP, _FN = range(3)
+
+
+def _compare(item: Labelled, found: Sequence[Entity], *, strict: bool) -> Iterator[tuple[str, int]]:
+    """Yield the label and kind (true or false positive, false negative) of every entity."""
+    # Two predictions that would count under one label at one place are one.
+    left: dict[tuple[Span, str], Entity] = {}
+    for entity in found:
+        row = _row_of(entity.label, item.marked)
         if row is not None:
-            spans.setdefault(row, set()).add(entity.span)
-    return spans
+            left.setdefault((entity.span, row), entity)
+    # Earliest end first is the best one-to-one matching where neither side overlaps itself;
+    # at one place, a gold label of few alternatives chooses before one of many.
+    wanted = {(e.span, e.label) for e in item.entities}
+    for span, label in sorted(wanted, key=lambda g: (g[0].end, len(alternatives(g[1])), g)):
+        gold_row = _row_of(label, item.marked)
+        if gold_row is None:
+            continue
+        meets = [
+            key
+            for key, entity in left.items()
+            if set(alternatives(entity.label)) & set(alternatives(label))
+            and (key[0] == span if strict else key[0].overlaps(span))
+        ]
+        if meets:
+            del left[min(meets, key=lambda key: (key[0].end, key[1] != label, key))]
+        yield gold_row, _TP if meets else _FN
+    for _, row in left:
+        yield row, _FP
 
 
-def _compare(gold: set[Span], found: set[Span], *, strict: bool) -> tuple[int, int, int]:
-    if strict:
-        tp = len(gold & found)
-    else:
-        # Earliest end first is the best one-to-one matching when neither side overlaps itself.
-        tp, left = 0, sorted(found, key=lambda s: s.end)
-        for span in sorted(gold, key=lambda s: s.end):
-            hit = next((i for i, other in enumerate(left) if span.overlaps(other)), None)
-            if hit is not None:
-                tp += 1
-                del left[hit]
-    return tp, len(found) - tp, len(gold) - tp
+def _row_of(label: str, marked: frozenset[str]) -> str | None:
+    """Give the gold label a prediction counts under; None if the set does not mark it."""
+    if label in marked:
+        return label
+    meant = set(alternatives(label))
+    return next((m for m in sorted(marked) if meant & set(alternatives(m))), None)
 
 
 def _row(counts: NDArray[np.int64], draws: NDArray[np.int64]) -> Row:

@@ -1,0 +1,18 @@
+"""What every model in a bundle takes and gives."""
+
+from __future__ import annotations
+
+from clin_edge.core.bundle import Bundle
+from clin_edge.core.errors import BundleError
+
+INPUTS = frozenset({"input_ids", "attention_mask"})
+OUTPUT = "logits"
+
+
+def check_ports(bundle: Bundle, inputs: set[str], outputs: set[str]) -> None:
+    """Refuse a model that takes or gives something else; raises ``BundleError``."""
+    if inputs != INPUTS or OUTPUT not in outputs:
+        raise BundleError(
+            f"{bundle.path}: its model takes {sorted(inputs)} and gives {sorted(outputs)}, "
+            f"expected {sorted(INPUTS)} and {OUTPUT!r}"
+        )
