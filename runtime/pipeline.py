@@ -122,10 +122,10 @@ def open_session(bundle: Bundle, *, engine: str, threads: int) -> Session:
             return OrtSession(bundle, threads=threads)
         except ImportError as error:  # not installed, or installed and broken
             missing[name] = error
-    name, error = next(iter(missing.items()))
-    if isinstance(error, ModuleNotFoundError):
+    name, reason = next(iter(missing.items()))
+    if isinstance(reason, ModuleNotFoundError):
         raise MissingInstallError("onnxruntime" if name == "onnxruntime" else None, name)
-    raise ClinEdgeError(f"{name} is installed but cannot be loaded ({error}); install it again")
+    raise ClinEdgeError(f"{name} is installed but cannot be loaded ({reason}); install it again")
 
 
 def _as_notes(notes: Iterable[Note | str]) -> Iterator[Note]:

@@ -238,7 +238,7 @@ def test_an_output_that_is_an_input_is_refused(run: Run, tmp_path, jsonl, out: s
     before = jsonl.read_bytes()
     done = run("extract", tmp_path / "notes.jsonl", "-o", out)
     assert done.code == 3
-    assert "is one of the inputs; choose another name for the output" in only_line(done)
+    assert "would be overwritten by the output; choose another -o" in only_line(done)
     assert jsonl.read_bytes() == before
 
 

@@ -6,13 +6,17 @@ Nothing here is downloaded. torch and transformers are imported by the functions
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clin_edge.core.labelled import Labelled
+import pytest
+
+from clin_edge.core.labelled import Labelled, labelled_json
 from clin_edge.core.labels import LabelScheme
 from clin_edge.core.notes import Note
 from clin_edge.core.spans import Entity, Span
@@ -114,6 +118,44 @@ def n_threads(n: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *args: object) -> Done:
+    """Run ``clin-edge`` in this process."""
+    from clin_edge.cli import main
+
+    with monkeypatch.context() as patch:
+        patch.setattr(logging.root, "handlers", [])  # main sets up its own
+        patch.delenv("CLIN_EDGE_DEBUG", raising=False)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main([str(arg) for arg in args])
+        return Done(int(left.value.code or 0), *capsys.readouterr())
+
+
+def write_labelled(path: Path, items: Sequence[Labelled]) -> Path:
+    """Write labelled notes as JSONL; gives the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(labelled_json(item) + "\n" for item in items), encoding="utf-8")
+    return path
+
+
+def either(items: Sequence[Labelled]) -> list[Labelled]:
+    """The same notes, as a source has them that does not tell the two labels apart."""
+    label = "|".join(TYPES)
+    return [
+        Labelled(i.note, tuple(Entity(e.span, label) for e in i.entities), frozenset({label}))
+        for i in items
+    ]
 
 
 def _fast_tokenizer(tokenizer_json: bytes) -> Any:

@@ -245,7 +245,7 @@ def test_engines_that_are_not_installed_are_told_as_the_line_that_cures_it(
     assert caught.value.exit_code == 5
     message = str(caught.value)
     assert message.startswith(f"{wanted} is not installed; run: pip install ")
-    assert "'clin-edge" in message
+    assert "clin-edge" in message
 
 
 def test_the_line_that_cures_it_names_an_extra_that_there_is(folder, without) -> None:

@@ -146,7 +146,6 @@ NO_MODEL = [
     ("openvino", "model.xml", XML + b"<html>no model</html>"),
     ("openvino", "model.bin", b""),
     ("openvino", "model.bin", b"\0" * 100),
-    ("onnxruntime", "model.onnx", b""),
     ("onnxruntime", "model.onnx", b"\x08\x08"),
     ("onnxruntime", "model.onnx", b"\x08\x08\x3a\x00"),
 ]
