@@ -42,10 +42,12 @@ TEMPLATES = (
 )
 
 
-def tiny_encoder(folder: Path, kind: str = "bert", *, seed: int = 0) -> Path:
+def tiny_encoder(
+    folder: Path, kind: str = "bert", *, seed: int = 0, room: int = MAX_TOKENS
+) -> Path:
     """Write an encoder of 2 layers x 32 with random weights, as ``save_pretrained`` would.
 
-    It reads ``MAX_TOKENS`` tokens at most. Gives the folder.
+    It reads ``room`` tokens at most. Gives the folder.
     """
     import torch
     import transformers
@@ -54,7 +56,7 @@ def tiny_encoder(folder: Path, kind: str = "bert", *, seed: int = 0) -> Path:
     tokenizer_json = bytes_json() if kind == "roberta" else wordpiece_json()
     tokenizer = _fast_tokenizer(tokenizer_json)
     torch.manual_seed(seed)
-    model = transformers.AutoModel.from_config(_config(kind, len(tokenizer), tokenizer))
+    model = transformers.AutoModel.from_config(_config(kind, tokenizer, room))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -173,16 +175,16 @@ def _fast_tokenizer(tokenizer_json: bytes) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
 
 
-def _config(kind: str, n_pieces: int, tokenizer: Any) -> Any:
+def _config(kind: str, tokenizer: Any, room: int) -> Any:
     import transformers
 
-    common = {"vocab_size": n_pieces, "pad_token_id": tokenizer.pad_token_id}
+    common = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
     shape = {
         "hidden_size": 32,
         "num_hidden_layers": 2,
         "num_attention_heads": 2,
         "intermediate_size": 64,
-        "max_position_embeddings": MAX_TOKENS,
+        "max_position_embeddings": room,
     }
     match kind:
         case "bert":
@@ -191,7 +193,7 @@ def _config(kind: str, n_pieces: int, tokenizer: Any) -> Any:
             return transformers.ElectraConfig(**common, **shape, embedding_size=16)
         case "roberta":
             # Positions are counted from after the padding id.
-            shape["max_position_embeddings"] = MAX_TOKENS + 2
+            shape["max_position_embeddings"] = room + 2
             return transformers.RobertaConfig(**common, **shape, type_vocab_size=1)
         case "distilbert":
             return transformers.DistilBertConfig(
@@ -200,6 +202,6 @@ def _config(kind: str, n_pieces: int, tokenizer: Any) -> Any:
                 n_layers=2,
                 n_heads=2,
                 hidden_dim=64,
-                max_position_embeddings=MAX_TOKENS,
+                max_position_embeddings=room,
             )
     raise ValueError(f"no such tiny encoder: {kind!r}")

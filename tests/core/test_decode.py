@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clin_edge.core.decode import best_path, best_paths, log_softmax, read_entities, stitch
+from clin_edge.core.decode import (
+    best_path,
+    best_paths,
+    best_whole_words,
+    log_softmax,
+    read_entities,
+    stitch,
+)
 from clin_edge.core.encode import Encoded
 from clin_edge.core.labels import LabelScheme
 from clin_edge.core.spans import Span
@@ -146,7 +153,8 @@ def encoded_of(offsets: list[tuple[int, int]], size: int = 6, overlap: int = 2) 
     places = np.array(offsets, dtype=np.int64).reshape(-1, 2)
     windows = plan_windows(len(offsets), size=size, overlap=overlap)
     n_chars = max([end for _, end in offsets], default=0)
-    return Encoded("n", n_chars, np.arange(len(offsets)), places, tuple(windows))
+    words = np.ones(len(offsets), dtype=bool)
+    return Encoded("n", n_chars, np.arange(len(offsets)), places, words, tuple(windows))
 
 
 @given(st.integers(0, 60), st.integers(3, 9))
@@ -195,3 +203,35 @@ def test_an_entity_that_crosses_from_one_window_into_the_next_is_one() -> None:
     logits[cut - 1, 1] = logits[cut, 2] = logits[cut + 1, 2] = 9
     (entity,) = read_entities(encoded, logits, TWO)
     assert (entity.span, entity.label) == (Span(2 * cut - 2, 2 * cut + 3), "A")
+
+
+def cuts_no_word(path: list[int], opens_word: np.ndarray) -> bool:
+    """A piece that goes on with a word bears I of the label before it, or O after O."""
+    goes_on = [0, *((tag + 1 if tag % 2 else tag) for tag in path)]
+    return all(
+        o or tag == goes_on[i] for i, (tag, o) in enumerate(zip(path, opens_word, strict=True)) if i
+    )
+
+
+@given(
+    scheme=st.sampled_from([ONE, TWO]),
+    n_tokens=st.integers(1, 6),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_the_best_path_of_whole_words_is_the_best_of_all_that_cut_none(
+    scheme, n_tokens, seed
+) -> None:
+    rng = np.random.default_rng(seed)
+    n_tokens = min(n_tokens, 5 if scheme is TWO else 6)
+    scores = exact_scores(rng, n_tokens, len(scheme.tags))
+    opens_word = rng.random(n_tokens) < 0.5
+    path = best_whole_words(scores, opens_word, scheme).tolist()
+    assert obeys(path, scheme)
+    assert cuts_no_word(path, opens_word)
+    every = itertools.product(range(len(scheme.tags)), repeat=n_tokens)
+    best = max(
+        total(scores, list(p))
+        for p in every
+        if obeys(list(p), scheme) and cuts_no_word(list(p), opens_word)
+    )
+    assert total(scores, path) == best

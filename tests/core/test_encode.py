@@ -249,3 +249,20 @@ def test_a_tokenizer_whose_places_run_backwards_is_refused(monkeypatch) -> None:
         with pytest.raises(BundleError, match="note 'n': the tokenizer gives places") as caught:
             encoder.encode(Note("n", "Zebulon has pain"))
         assert "Zebulon" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("metformin", ["metformin"]),
+        ("metformin-induced", ["metformin", "-", "induced"]),
+        ("caf\u0065\u0301 noir", ["caf\u0065\u0301", "noir"]),
+        ("500mg", ["500mg"]),
+        ("a\u200bb", ["a", "b"]),
+    ],
+)
+def test_a_token_opens_a_word_or_goes_on_with_one(text: str, words: list[str]) -> None:
+    """A word is a run of letters, digits and marks; pieces that go on with it open none."""
+    encoded = toy_encoder(max_tokens=32, overlap=4).encode(Note("n", text))
+    begins = encoded.offsets[encoded.opens_word, 0].tolist()
+    assert begins == [text.index(word) for word in words]

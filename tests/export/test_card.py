@@ -70,9 +70,7 @@ def manifest(**changes: Any) -> Manifest:
 
 def card_of(card: Card | None = None, facts: Any = None, **changes: Any) -> list[str]:
     files = {"model.bin": bytes(1_200_000), "tokenizer.json": bytes(40_000)}
-    text = model_card(
-        manifest(**changes), card or Card(), FACTS if facts is None else facts, files
-    )
+    text = model_card(manifest(**changes), card or Card(), FACTS if facts is None else facts, files)
     assert text.endswith("\n")
     return text.splitlines()
 

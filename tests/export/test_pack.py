@@ -1,4 +1,4 @@
-"""A bundle holds what it should, was opened by the runtime, and says how near it is to the float."""
+"""A bundle holds what it should, opens in the runtime, and says how near it is to the float."""
 
 from __future__ import annotations
 

@@ -101,6 +101,31 @@ def best_path(scores: NDArray[np.float32], scheme: LabelScheme) -> NDArray[np.in
     return tags
 
 
+def best_whole_words(
+    scores: NDArray[np.float32], opens_word: NDArray[np.bool_], scheme: LabelScheme
+) -> NDArray[np.intp]:
+    """Find the best allowed tag sequence (N,) of those that cut no word.
+
+    The pieces of a word bear one label together or none: the first may open it, the others go on.
+    A word's score for a tag is the sum of its pieces', so this too is Viterbi's answer.
+
+    Args:
+        scores: (N, C).
+        opens_word: (N,), false for a token that goes on with the word of the one before.
+        scheme: Says which tag may follow which.
+    """
+    if opens_word.all():
+        return best_path(scores, scheme)
+    first = opens_word.copy()
+    first[0] = True
+    begins = np.flatnonzero(first)
+    words: NDArray[np.float32] = np.add.reduceat(scores, begins)
+    # A word that opens an entity: B on its first piece, I on the others.
+    words[:, 1::2] = words[:, 2::2] + scores[begins, 1::2] - scores[begins, 2::2]
+    tags = best_path(words, scheme)[np.cumsum(first) - 1]
+    return tags + (~first & (tags % 2 == 1))
+
+
 def _obeys(tags: NDArray[np.intp], scheme: LabelScheme) -> NDArray[np.bool_]:
     """Tell for each tag (N,) whether it may stand after the one before it."""
     obeys: NDArray[np.bool_] = np.empty(len(tags), dtype=bool)
@@ -130,7 +155,7 @@ def read_entities(
     tokens, of the tag on the best path.
     """
     scores = log_softmax(logits)
-    tags = best_path(scores, scheme)
+    tags = best_whole_words(scores, encoded.opens_word, scheme)
     chosen = np.exp(scores[np.arange(len(tags)), tags])
     return [
         Entity(span, label, min(float(chosen[tokens].min()), 1.0))

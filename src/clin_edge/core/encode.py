@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,13 +18,15 @@ from clin_edge.core.windows import Window, plan_windows
 class Encoded:
     """A whole note as N tokens, without the model's special ones, and its windows.
 
-    ``ids`` (N,) int64; ``offsets`` (N, 2) int64, code points of the note, never decreasing.
+    ``ids`` (N,) int64; ``offsets`` (N, 2) int64, code points of the note, never decreasing;
+    ``opens_word`` (N,) bool: false for a token that goes on with the word of the one before.
     """
 
     note_id: str
     n_chars: int
     ids: NDArray[np.int64]
     offsets: NDArray[np.int64]
+    opens_word: NDArray[np.bool_]
     windows: tuple[Window, ...]
 
     def chars_kept(self, window: Window) -> int:
@@ -92,7 +95,8 @@ class Encoder:
         if len(ids) and not (flat_ok and offsets[0, 0] >= 0 and offsets[-1, 1] <= len(note.text)):
             raise BundleError(f"note {note.id!r}: the tokenizer gives places that are not in order")
         windows = plan_windows(len(ids), size=self._room, overlap=self.overlap)
-        return Encoded(note.id, len(note.text), ids, offsets, tuple(windows))
+        opens_word = _opens_word(note.text, offsets)
+        return Encoded(note.id, len(note.text), ids, offsets, opens_word, tuple(windows))
 
     def window_length(self, window: Window) -> int:
         """Count the ids of a window, special tokens included."""
@@ -102,3 +106,20 @@ class Encoder:
         """Give what the model reads for ``window``: its ids between the special tokens, (T,)."""
         body = encoded.ids[window.start : window.end]
         return np.concatenate([self._prefix, body, self._suffix])
+
+
+def _opens_word(text: str, offsets: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell for each token (N,) whether a word begins with it, or it is part of none.
+
+    Words are runs of letters, digits and combining marks, whatever the tokenizer thinks they are.
+    """
+    opens = np.ones(len(offsets), dtype=bool)
+    touching = np.flatnonzero(offsets[1:, 0] <= offsets[:-1, 1]) + 1
+    for i in touching.tolist():
+        start = int(offsets[i, 0])
+        opens[i] = not (start and _in_word(text[start - 1]) and _in_word(text[start : start + 1]))
+    return opens
+
+
+def _in_word(character: str) -> bool:
+    return character.isalnum() or (character != "" and unicodedata.combining(character) != 0)

@@ -1,0 +1,248 @@
+"""``clin-edge label`` and ``clin-edge distill`` as a user meets them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from clin_edge.core.labelled import Labelled, read_labelled
+from clin_edge.core.notes import Note
+from clin_edge.distill.student import load_student
+from tiny import Done, cli, invented_set, n_threads, tiny_encoder, write_labelled
+
+RECIPE = """
+labels = ["MEDICATION", "DISEASE"]
+max_tokens = 48
+overlap = 8
+
+[train]
+epochs = 2
+learning_rate = 1e-2
+batch_tokens = 256
+seed = 5
+
+[[sets]]
+name = "drugs"
+path = "drugs.jsonl"
+map = { Drug = "MEDICATION" }
+licence = "CC0"
+
+[[dev]]
+path = "dev.jsonl"
+"""
+FEW = invented_set(6)
+TERMS = "id\tname\tsynonyms\tlabel\n1\tmetformin\t\tMEDICATION\n2\tdiabetes\tdm\tDISEASE\n"
+
+
+@pytest.fixture
+def run(monkeypatch, capsys) -> Callable[..., Done]:
+    with n_threads(1):
+        yield partial(cli, monkeypatch, capsys)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_encoder(tmp_path_factory.mktemp("distill-cli") / "tiny")
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """A recipe with its data beside it; its set calls drugs Drug."""
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    drugs = write_labelled(tmp_path / "drugs.jsonl", invented_set(6, marked=["MEDICATION"]))
+    drugs.write_text(drugs.read_text().replace('"MEDICATION"', '"Drug"'))
+    write_labelled(tmp_path / "dev.jsonl", invented_set(4, seed=1, prefix="d"))
+    return tmp_path / "recipe.toml"
+
+
+def one_line(done: Done, code: int) -> str:
+    assert done.code == code, done.err
+    assert done.out == ""
+    assert done.err.count("\n") == 1
+    assert done.err.startswith("clin-edge: ")
+    return done.err.removeprefix("clin-edge: ").rstrip("\n")
+
+
+def quiet_about_notes(done: Done) -> bool:
+    return not any(word in done.err + done.out for word in ("metformin", "diabetes", "patient"))
+
+
+# --- label ---------------------------------------------------------------------------------------
+
+
+def test_label_writes_a_file_a_teacher_and_says_what_it_found(run, tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text(TERMS)
+    notes = tmp_path / "notes.jsonl"
+    notes.write_text(json.dumps({"id": "a", "text": "metformin, metformin for diabetes"}) + "\n")
+    done = run("label", notes, "-o", tmp_path / "silver", "--teacher", f"terms:{tmp_path}/t.tsv")
+    assert (done.code, done.out) == (0, "")
+    assert done.err == f"{tmp_path}/silver/terms-t.jsonl: 1 DISEASE, 2 MEDICATION\n"
+    (item,) = read_labelled(tmp_path / "silver" / "terms-t.jsonl")
+    assert [e.label for e in item.entities] == ["MEDICATION", "MEDICATION", "DISEASE"]
+
+
+def test_label_keeps_the_labels_asked_for_from_the_columns_named(run, tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text(TERMS)
+    (tmp_path / "notes.csv").write_text("no,words\r\n1,metformin for diabetes\r\n")
+    done = run(
+        *("label", tmp_path / "notes.csv", "--id-column", "no", "--text-column", "words"),
+        *("-o", tmp_path, "--teacher", f"terms:{tmp_path}/t.tsv", "--labels", "DISEASE"),
+    )
+    assert done.code == 0, done.err
+    (item,) = read_labelled(tmp_path / "terms-t.jsonl")
+    assert (item.note.id, [e.label for e in item.entities]) == ("1", ["DISEASE"])
+    assert item.marked == {"DISEASE"}
+
+
+def test_label_tells_in_one_line_what_is_wrong(run, tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text(TERMS)
+    teacher = f"terms:{tmp_path}/t.tsv"
+    absent = tmp_path / "absent.jsonl"
+    message = one_line(run("label", absent, "-o", tmp_path / "o", "--teacher", teacher), 3)
+    assert str(absent) in message
+    assert run("label", absent, "-o", tmp_path / "o").code == 2
+    assert not (tmp_path / "o").exists()
+
+
+# --- distill -------------------------------------------------------------------------------------
+
+
+def test_labelled_notes_alone_make_a_student(run, encoder: Path, tmp_path: Path) -> None:
+    silver = write_labelled(tmp_path / "silver.jsonl", FEW)
+    args = ("distill", silver, "-o", tmp_path / "s", "--map", "MEDICATION=Drug", "--epochs", 1)
+    message = one_line(run(*args, "--student", encoder), 3)
+    assert message == f"{encoder}: reads 48 tokens at most, the recipe asks 256"
+    done = run(*args, "--student", tiny_encoder(tmp_path / "roomy", room=256))
+    assert (done.code, done.out) == (0, "")
+    assert quiet_about_notes(done)
+    student = load_student(tmp_path / "s")
+    # Labels are those of the notes: ours first, then others.
+    assert student.scheme.types == ("DISEASE", "Drug")
+    assert student.facts["best_epoch"] == 1
+    assert student.facts["encoder"] == "roomy"
+    learnt = student.facts["recipe"]["sets"]
+    assert [spec["name"] for spec in learnt] == ["silver.jsonl"]
+
+
+def test_a_recipe_s_sets_are_learnt_beside_the_files(run, encoder, recipe, tmp_path) -> None:
+    ills = invented_set(6, marked=["DISEASE"])  # the same notes as the recipe's set
+    silver = write_labelled(tmp_path / "ills.jsonl", ills)
+    more = write_labelled(tmp_path / "more.jsonl", invented_set(3, seed=7, prefix="more"))
+    gold = write_labelled(tmp_path / "gold" / "held-out.jsonl", FEW)
+    done = run(
+        *("distill", silver, more, "--student", encoder, "-o", tmp_path / "s"),
+        *("--recipe", recipe, "--dev", gold, "--seed", 11, "--learning-rate", "0.001"),
+    )
+    assert (done.code, done.out) == (0, "")
+    assert quiet_about_notes(done)
+    assert done.err.startswith("9 notes, ")  # six that two sources share, and three
+    facts = load_student(tmp_path / "s").facts
+    assert facts["notes"] == 9
+    assert facts["encoder"] == "tiny"
+    ours = {"seed": 11, "learning_rate": 0.001, "epochs": 2, "batch_tokens": 256}
+    assert facts["recipe"]["train"].items() >= ours.items()
+    assert set(facts["dev"][0]["strict_micro_f1"]) == {"dev.jsonl", "held-out"}
+
+
+def test_a_recipe_s_data_may_lie_elsewhere(run, encoder, recipe: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "deep" / "recipe.toml"
+    moved.parent.mkdir()
+    recipe.rename(moved)
+    args = ("distill", "--student", encoder, "-o", tmp_path / "s", "--recipe", moved)
+    assert "drugs.jsonl: cannot be read" in one_line(run(*args), 3)
+    done = run(*args, "--data", tmp_path, "--epochs", 1)
+    assert done.code == 0, done.err
+    assert load_student(tmp_path / "s").scheme.types == ("MEDICATION", "DISEASE")
+
+
+def test_a_killed_command_goes_on_when_it_is_given_again(
+    run, encoder, recipe: Path, tmp_path: Path, monkeypatch
+) -> None:
+    from clin_edge.distill import train as training
+
+    def interrupt(*_: object) -> float:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "s"
+    args = ("distill", "--student", encoder, "-o", out, "--recipe", recipe)
+    with monkeypatch.context() as patch:
+        calls = iter([0.5])
+        patch.setattr(training, "_strict_micro_f1", lambda *_: next(calls, None) or interrupt())
+        done = run(*args)
+    assert (done.code, done.err.splitlines()[-1]) == (130, "clin-edge: stopped")
+    assert not out.exists()
+    refused = run(*args, "--seed", 6)
+    assert refused.code == 3
+    assert "unfinished run" in refused.err.splitlines()[-1]
+    done = run(*args)
+    assert done.code == 0, done.err
+    assert done.err.startswith("resumed after epoch 1, step 0\n")
+    assert "exists already" in one_line(run(*args), 3)
+
+
+def test_dev_sets_of_one_name_are_both_scored_or_refused(run, encoder, recipe, tmp_path) -> None:
+    places = [
+        write_labelled(tmp_path / folder / "gold.jsonl", invented_set(2, seed=seed, prefix=folder))
+        for seed, folder in enumerate(("a", "b"))
+    ]
+    done = run(
+        *("distill", "--student", encoder, "-o", tmp_path / "s", "--recipe", recipe),
+        *("--dev", places[0], "--dev", places[1], "--epochs", 1),
+    )
+    if done.code == 0:
+        assert len(load_student(tmp_path / "s").facts["dev"][0]["strict_micro_f1"]) == 3
+    else:
+        assert "gold" in one_line(done, 3)
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        ((), "nothing to learn from"),
+        (("absent.jsonl",), "absent.jsonl: cannot be read"),
+        (("silver.jsonl", "--map", "nonsense"), "--map nonsense: expected FROM=TO"),
+        (("silver.jsonl", "--dev", "absent.jsonl"), "absent.jsonl: cannot be read"),
+        (("silver.jsonl", "--student", "no-such-org/no-such-model"), "not an encoder"),
+        (("silent.jsonl",), "no label"),
+        (("blank.jsonl",), "no text"),
+    ],
+    ids=["nothing", "no file", "bad map", "no dev", "no encoder", "no label", "no text"],
+)
+def test_what_cannot_be_learnt_is_told_in_one_line(
+    args, says: str, run, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_labelled(tmp_path / "silver.jsonl", FEW)
+    silent = [Labelled(item.note, (), frozenset()) for item in FEW]
+    write_labelled(tmp_path / "silent.jsonl", silent)
+    blank = [Labelled(Note("n", " "), (), frozenset({"DISEASE"}))]
+    write_labelled(tmp_path / "blank.jsonl", blank)
+    encoder = tiny_encoder(tmp_path / "roomy", room=256)
+    done = run("distill", "--student", encoder, "-o", "s", *args)
+    assert says in one_line(done, 3)
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize("args", [["--epochs", "0"], ["--seed", "-1"], ["--learning-rate", "0"]])
+def test_numbers_that_make_no_sense_are_wrong_usage(args: list[str], run, encoder, tmp_path):
+    silver = write_labelled(tmp_path / "silver.jsonl", FEW)
+    done = run("distill", silver, "--student", encoder, "-o", tmp_path / "s", *args)
+    assert done.code == 2
+    assert run("distill", silver, "-o", tmp_path / "s").code == 2
+
+
+@pytest.mark.parametrize("package", ["torch", "transformers", "safetensors"])
+def test_a_missing_install_is_named_with_its_cure(
+    package: str, run, encoder: Path, tmp_path: Path, monkeypatch
+) -> None:
+    for name in ("checkpoint", "dataset", "losses", "student", "train"):
+        monkeypatch.delitem(sys.modules, f"clin_edge.distill.{name}", raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    silver = write_labelled(tmp_path / "silver.jsonl", FEW)
+    message = one_line(run("distill", silver, "--student", encoder, "-o", tmp_path / "s"), 5)
+    assert message == f"{package} is not installed; run: pip install 'clin-edge[train]'"
