@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# No test asks a model hub for anything; read when transformers is first imported.
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 # `from toy import …` also where the tests run beside a built wheel, without pyproject.toml.
 sys.path.insert(0, str(Path(__file__).parent))
