@@ -165,7 +165,7 @@ def _build(kind: Any, table: Any, where: str) -> Any:
     values = {key: _value(known[key], value, f"{where}: {key}") for key, value in table.items()}
     try:
         return kind(**values)
-    except ValueError as error:
+    except (ValueError, InputError) as error:
         raise InputError(f"{where}: {error}") from None
 
 

@@ -170,9 +170,10 @@ def _load_weights(place: str | Path, *, head_is_new: bool, **options: Any) -> An
 
 
 def quiet_transformers() -> None:
-    """Keep transformers' own bars and advice off the user's screen."""
+    """Keep the bars, advice and retries of transformers and the hub off the user's screen."""
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     transformers.utils.logging.set_verbosity(logging.ERROR)
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
 def _check_room(encoder: str, config: Any, max_tokens: int) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import random
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,10 @@ from clin_edge.core.spans import Entity, Span
 from clin_edge.distill.config import Recipe, TrainSettings
 from toy import bytes_json, wordpiece_json
 
-# Read once, when huggingface_hub is first imported: no test may ask the network for a model.
+# No test may ask the network for a model; huggingface_hub reads this once, and may have done so.
 os.environ["HF_HUB_OFFLINE"] = "1"
+if "huggingface_hub.constants" in sys.modules:
+    sys.modules["huggingface_hub.constants"].HF_HUB_OFFLINE = True
 
 KINDS = ("bert", "distilbert", "roberta", "electra")
 MAX_TOKENS = 48

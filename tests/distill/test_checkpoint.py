@@ -245,7 +245,9 @@ def test_the_same_run_has_the_same_fingerprint() -> None:
     "name", [f.name for f in dataclasses.fields(TrainSettings) if f.name != "checkpoint_minutes"]
 )
 def test_every_setting_that_decides_the_weights_changes_it(name: str) -> None:
-    changed = dataclasses.replace(RECIPE.train, **{name: getattr(RECIPE.train, name) + 1})
+    before = getattr(RECIPE.train, name)
+    more = 1 if isinstance(before, int) else 0.25
+    changed = dataclasses.replace(RECIPE.train, **{name: before + more})
     other = dataclasses.replace(RECIPE, train=changed)
     assert fingerprint(other, [an_example()], "e") != fingerprint(RECIPE, [an_example()], "e")
 

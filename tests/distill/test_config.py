@@ -131,7 +131,7 @@ def test_the_full_recipe_here_really_sets_every_key_to_something_else() -> None:
             if dataclasses.is_dataclass(value):
                 differs(value, getattr(usual, f.name))
 
-    differs(FULL_RECIPE, Recipe(labels=()))
+    differs(FULL_RECIPE, Recipe(labels=("X",)))
     differs(FULL_RECIPE.sets[0], SetSpec(path=""))
 
 
@@ -140,7 +140,7 @@ def test_labels_alone_make_a_recipe(tmp_path: Path) -> None:
 
 
 def test_a_whole_number_does_where_a_fraction_is_wanted_and_becomes_one(tmp_path: Path) -> None:
-    recipe = loaded(tmp_path, "labels = []\ntrain = { learning_rate = 1, clip_norm = 2 }")
+    recipe = loaded(tmp_path, 'labels = ["A"]\ntrain = { learning_rate = 1, clip_norm = 2 }')
     assert recipe.train == TrainSettings(learning_rate=1.0, clip_norm=2.0)
     assert type(recipe.train.learning_rate) is float
 
@@ -243,6 +243,36 @@ def test_a_key_that_must_be_there_is_named(tmp_path: Path, text: str, message: s
 )
 def test_a_value_of_the_wrong_type_is_named(tmp_path: Path, text: str, message: str) -> None:
     assert refusal(tmp_path, text) == message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"labels": []}, id="no labels"),
+        pytest.param({"labels": ["A|B"]}, id="a label with a bar"),
+        pytest.param({"labels": ["A", "A"]}, id="a label twice"),
+        pytest.param({"max_tokens": 8, "overlap": 8}, id="windows no longer than what they share"),
+        pytest.param({"overlap": -1}, id="windows that do not meet"),
+        pytest.param({"train": {"epochs": 0}}, id="no epochs"),
+        pytest.param({"train": {"learning_rate": 0.0}}, id="no rate"),
+        pytest.param({"train": {"batch_tokens": 0}}, id="no tokens in a batch"),
+        pytest.param({"train": {"seed": -1}}, id="a seed below 0"),
+        pytest.param({"dev": [{"path": "a"}, {"path": "b", "name": "a"}]}, id="two dev sets alike"),
+        pytest.param({"tests": [{"path": "a"}, {"path": "a"}]}, id="two test sets alike"),
+    ],
+)
+def test_what_cannot_be_followed_is_refused_with_the_file_s_name(tmp_path, changes) -> None:
+    fields = {"labels": ["A"], **changes}
+    assert refusal(tmp_path, "\n".join(f"{key} = {inline(v)}" for key, v in fields.items()))
+
+
+def inline(value: object) -> str:
+    """Write a value as inline TOML."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {inline(v)}" for key, v in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(inline, value)) + "]"
+    return json.dumps(value)
 
 
 @pytest.mark.parametrize("text", ["labels = [", "labels", "labels = []\nlabels = []", "\x00"])

@@ -446,23 +446,6 @@ def test_a_loss_that_is_no_number_ends_the_run_in_one_line(encoder: str, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        pytest.param({"epochs": 0}, id="no epochs"),
-        pytest.param({"labels": ()}, id="no labels"),
-        pytest.param({"labels": ("A|B",)}, id="a label with a bar"),
-        pytest.param({"labels": ("A", "A")}, id="a label twice"),
-        pytest.param({"max_tokens": 8}, id="windows shorter than what they share"),
-    ],
-)
-def test_a_recipe_that_cannot_be_followed_is_refused(changes, encoder, tmp_path: Path) -> None:
-    with pytest.raises(InputError) as caught:
-        train(tiny_recipe(**changes), FEW, {}, encoder, tmp_path / "out")
-    assert "\n" not in str(caught.value)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_entities_that_cover_no_token_are_no_obstacle(encoder: str, tmp_path: Path) -> None:
     odd = Labelled(Note("n", "fever \u200d"), (Entity(Span(6, 7), "DISEASE"),), frozenset(TYPES))
     student = train(tiny_recipe(epochs=1), [odd], {"dev": [odd]}, encoder, tmp_path / "out")

@@ -93,7 +93,8 @@ def test_what_it_was_learnt_from_with_licences() -> None:
         "- an encoder (MIT)",
         "- a corpus",
         "",
-        "3,800 labelled documents, 61 minutes on a CPU; epoch 2 was the best on the dev sets.",
+        "3,800 labelled documents, 61 minutes on a CPU; "
+        "epoch 2 was kept, the best on the dev sets.",
     ]
     assert section(card_of(facts={}), "Learnt from")[-1] == "How it was trained is not recorded."
 
