@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import random
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +21,6 @@ from clin_edge.core.notes import Note
 from clin_edge.core.spans import Entity, Span
 from clin_edge.distill.config import Recipe, TrainSettings
 from toy import bytes_json, wordpiece_json
-
-# No test may ask the network for a model; huggingface_hub reads this once, and may have done so.
-os.environ["HF_HUB_OFFLINE"] = "1"
-if "huggingface_hub.constants" in sys.modules:
-    sys.modules["huggingface_hub.constants"].HF_HUB_OFFLINE = True
 
 KINDS = ("bert", "distilbert", "roberta", "electra")
 MAX_TOKENS = 48

@@ -22,10 +22,11 @@ from clin_edge.distill.dataset import (
     make_examples,
 )
 from strategies import labelled
-from toy import ToySession, toy_encoder, toy_scheme
+from toy import TOKENIZERS, ToySession, toy_encoder, toy_scheme
 
 SCHEME = toy_scheme()  # MEDICATION, DISEASE, SYMPTOM
 ALL = frozenset(SCHEME.types)
+ENCODERS = {kind: toy_encoder(kind=kind) for kind in TOKENIZERS}
 KINDS = pytest.mark.parametrize("kind", ["wordpiece", "bytes"])
 
 M, D, S = (f"B-{t}" for t in SCHEME.types)
@@ -39,7 +40,7 @@ def item_of(text: str, *entities: tuple[int, int, str], marked: frozenset[str] =
 
 
 def tag_sets(item: Labelled, scheme: LabelScheme = SCHEME, kind: str = "wordpiece"):
-    encoded = toy_encoder(kind=kind).encode(item.note)
+    encoded = ENCODERS[kind].encode(item.note)
     allowed = allowed_tags(item, encoded, scheme)
     assert allowed.shape == (len(encoded.ids), len(scheme.tags))
     assert allowed.dtype == bool
@@ -170,14 +171,14 @@ def test_allowed_tags_worked_by_hand(item: Labelled, expected: list[set[str]]) -
 @KINDS
 @given(item=labelled(("MEDICATION", "DISEASE", "DISEASE|SYMPTOM", "ADE", "ADE|SYMPTOM")))
 def test_allowed_tags_are_those_of_the_slow_reading(kind: str, item: Labelled) -> None:
-    encoded = toy_encoder(kind=kind).encode(item.note)
+    encoded = ENCODERS[kind].encode(item.note)
     assert tag_sets(item, kind=kind) == by_hand(item, encoded, SCHEME)
 
 
 @KINDS
 @given(item=labelled(SCHEME.types))
 def test_where_all_is_known_they_are_the_tags_themselves(kind: str, item: Labelled) -> None:
-    encoded = toy_encoder(kind=kind).encode(item.note)
+    encoded = ENCODERS[kind].encode(item.note)
     whole = Labelled(item.note, item.entities, ALL)
     allowed = allowed_tags(whole, encoded, SCHEME)
     assert (allowed.sum(axis=1) == 1).all()
@@ -208,13 +209,13 @@ class Listening(ToySession):
 
 
 def examples_of(item: Labelled, kind: str) -> list[Example]:
-    return list(make_examples([item], toy_encoder(kind=kind), SCHEME))
+    return list(make_examples([item], ENCODERS[kind], SCHEME))
 
 
 @KINDS
 @given(item=labelled())
 def test_every_token_is_learnt_once_with_its_own_tags_and_no_special_one_ever(kind, item) -> None:
-    encoder = toy_encoder(kind=kind)
+    encoder = ENCODERS[kind]
     encoded = encoder.encode(item.note)
     examples = examples_of(item, kind)
     learnt = [token for e in examples for token in e.ids[e.learn].tolist()]
@@ -234,13 +235,13 @@ def test_every_token_is_learnt_once_with_its_own_tags_and_no_special_one_ever(ki
 @given(item=labelled())
 def test_a_student_reads_in_training_what_it_will_read_at_the_edge(kind: str, item) -> None:
     session = Listening()
-    list(Predictor(toy_encoder(kind=kind), SCHEME, session).read([item.note]))
+    list(Predictor(ENCODERS[kind], SCHEME, session).read([item.note]))
     assert sorted(e.ids.tolist() for e in examples_of(item, kind)) == sorted(session.heard)
 
 
 @given(item=labelled())
 def test_tokens_seen_but_not_kept_bear_their_tags_too(item: Labelled) -> None:
-    encoder = toy_encoder()
+    encoder = ENCODERS["wordpiece"]
     encoded = encoder.encode(item.note)
     allowed = allowed_tags(item, encoded, SCHEME)
     for example, window in zip(examples_of(item, "wordpiece"), encoded.windows, strict=True):
@@ -255,7 +256,7 @@ def test_windows_come_note_after_note_and_lazily() -> None:
         yield item_of("no fever")
         raise AssertionError("asked for more than was needed")
 
-    examples = make_examples(items(), toy_encoder(), SCHEME)
+    examples = make_examples(items(), ENCODERS["wordpiece"], SCHEME)
     lengths = [len(next(examples).ids) for _ in range(3)]
     assert lengths == [16, 16, 4]
 

@@ -11,8 +11,9 @@ from clin_edge.core.notes import Note
 from clin_edge.core.predict import Predictor
 from clin_edge.export.calibrate import N_WINDOWS, calibration_batches
 from strategies import notes
-from toy import ToySession, toy_encoder, toy_scheme
+from toy import TOKENIZERS, ToySession, toy_encoder, toy_scheme
 
+ENCODERS = {kind: toy_encoder(kind=kind) for kind in TOKENIZERS}
 KINDS = pytest.mark.parametrize("kind", ["wordpiece", "bytes"])
 
 
@@ -35,7 +36,7 @@ def rows_of(batch: Batch) -> list[tuple[list[int], list[int]]]:
 @KINDS
 @given(written=notes())
 def test_all_windows_are_those_the_runtime_runs_padded_alike(kind: str, written) -> None:
-    encoder, session = toy_encoder(kind=kind), Listening()
+    encoder, session = ENCODERS[kind], Listening()
     list(Predictor(encoder, toy_scheme(), session, batch_tokens=64).read(written))
     made = calibration_batches(written, encoder, n_windows=10_000)
     assert sorted(row for batch in made for row in rows_of(batch)) == sorted(session.heard)
@@ -44,7 +45,7 @@ def test_all_windows_are_those_the_runtime_runs_padded_alike(kind: str, written)
 
 @given(written=notes(), n_windows=st.integers(1, 8), seed=st.integers(0, 3))
 def test_a_draw_takes_so_many_of_them_each_once(written, n_windows: int, seed: int) -> None:
-    encoder = toy_encoder()
+    encoder = ENCODERS["wordpiece"]
     every = [b.input_ids.tolist() for b in calibration_batches(written, encoder, n_windows=9999)]
     made = calibration_batches(written, encoder, n_windows=n_windows, seed=seed)
     drawn = [batch.input_ids.tolist() for batch in made]
@@ -56,7 +57,7 @@ def test_a_draw_takes_so_many_of_them_each_once(written, n_windows: int, seed: i
 
 
 def test_windows_are_drawn_from_all_the_notes_not_the_first_ones() -> None:
-    encoder = toy_encoder()
+    encoder = ENCODERS["wordpiece"]
     written = [Note(f"n{i}", f"pain {i % 10} {i // 10 % 10} {i // 100}") for i in range(600)]
     made = calibration_batches(written, encoder)
     assert len(made) == N_WINDOWS
@@ -67,9 +68,9 @@ def test_windows_are_drawn_from_all_the_notes_not_the_first_ones() -> None:
 
 
 def _encoded(written: list[Note]):
-    return enumerate(map(toy_encoder().encode, written))
+    return enumerate(map(ENCODERS["wordpiece"].encode, written))
 
 
 def test_notes_without_a_token_give_nothing() -> None:
-    assert calibration_batches([], toy_encoder()) == []
-    assert calibration_batches([Note("n", ""), Note("m", " \n")], toy_encoder()) == []
+    assert calibration_batches([], ENCODERS["wordpiece"]) == []
+    assert calibration_batches([Note("n", ""), Note("m", " \n")], ENCODERS["wordpiece"]) == []

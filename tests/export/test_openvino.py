@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import nncf
 import numpy as np
 import openvino as ov
 import pytest
@@ -55,6 +56,12 @@ def worst(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> float:
 # --- float ---------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def floats(student: Student) -> dict[str, bytes]:
+    """The student's model files in float."""
+    return model_files(to_openvino(student))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_architecture_gives_torch_s_logits_at_any_shape(kind: str, tmp_path: Path) -> None:
     student = tiny_student(tmp_path, kind)
@@ -85,8 +92,8 @@ def test_the_model_s_inputs_and_output_are_named_and_of_any_size(student: Studen
     assert output.get_partial_shape()[2] == len(student.scheme.tags)
 
 
-def test_what_is_behind_the_mask_changes_nothing_that_matters(student: Student) -> None:
-    session = session_of(model_files(to_openvino(student)))
+def test_what_is_behind_the_mask_changes_nothing_that_matters(student: Student, floats) -> None:
+    session = session_of(floats)
     batch = random_batch(student, (4, 20))
     noise = np.random.default_rng(1).integers(5, 170, batch.input_ids.shape)
     other = np.where(batch.attention_mask == 1, batch.input_ids, noise)
@@ -118,26 +125,26 @@ def test_no_file_of_a_bundle_names_a_place_on_this_machine(which, request, stude
             assert place not in content
 
 
-def test_weights_are_kept_in_float32(student: Student) -> None:
-    files = model_files(to_openvino(student))
-    assert set(files) == {"model.xml", "model.bin"}
+def test_weights_are_kept_in_float32(student: Student, floats) -> None:
+    assert set(floats) == {"model.xml", "model.bin"}
     n_weights = sum(p.numel() for p in student.model.parameters())
-    assert len(files["model.bin"]) > 3.9 * n_weights
-    assert b'element_type="f16"' not in files["model.xml"]
+    assert len(floats["model.bin"]) > 3.9 * n_weights
+    assert b'element_type="f16"' not in floats["model.xml"]
 
 
 # --- INT8 ----------------------------------------------------------------------------------------
 
 
-def test_nearly_every_number_is_in_8_bits(int8, student: Student) -> None:
-    model = ov.Core().read_model(
-        int8.bundle.files["model.xml"],
-        ov.Tensor(np.frombuffer(int8.bundle.files["model.bin"], dtype=np.uint8)),
-    )
-    share = quantized_share(model)
+def opened(files: Mapping[str, bytes]) -> ov.Model:
+    weights = np.frombuffer(files["model.bin"], dtype=np.uint8)
+    return ov.Core().read_model(files["model.xml"], ov.Tensor(weights))
+
+
+def test_nearly_every_number_is_in_8_bits(int8, student: Student, floats) -> None:
+    share = quantized_share(opened(int8.bundle.files))
     assert share > 0.9
     assert int8.bundle.manifest.quantization["share_of_numbers_in_8_bits"] == round(share, 4)
-    assert quantized_share(to_openvino(student)) < 0.01
+    assert quantized_share(opened(floats)) < 0.01
     assert len(int8.bundle.files["model.bin"]) < 0.4 * 4 * sum(
         p.numel() for p in student.model.parameters()
     )
@@ -197,12 +204,25 @@ def test_company_padding_and_threads_do_not_change_a_window_s_logits(
             assert np.abs(other[real] - alone[real]).max() <= tolerance
 
 
-def test_other_settings_reach_nncf(student: Student, notes) -> None:
-    model = to_openvino(student)
+def test_settings_and_windows_reach_nncf_and_its_bars_stay_off_stdout(
+    student: Student, notes, monkeypatch, capsys
+) -> None:
+    asked: dict[str, object] = {}
+
+    def quantize(model: object, data: nncf.Dataset, **how: object) -> object:
+        print("Statistics collection")
+        asked.update(how, data=list(data.get_data()))
+        return model
+
+    monkeypatch.setattr(nncf, "quantize", quantize)
     few = calibration_batches(notes, student.encoder, n_windows=3)
-    xml = model_files(quantize_int8(model, few, Int8Settings("performance", "disable")))[
-        "model.xml"
+    quantize_int8("a model", few, Int8Settings("performance", "disable"))
+    assert capsys.readouterr().out == ""
+    assert [item["input_ids"].tolist() for item in asked["data"]] == [
+        batch.input_ids.tolist() for batch in few
     ]
-    assert b'preset value="performance"' in xml
-    assert b"'overflow_fix': 'disable'" in xml
-    assert b'subset_size value="3"' in xml
+    assert all(set(item) == {"input_ids", "attention_mask"} for item in asked["data"])
+    assert asked["subset_size"] == 3
+    assert asked["model_type"] == nncf.ModelType.TRANSFORMER
+    assert asked["preset"] == nncf.QuantizationPreset.PERFORMANCE
+    assert asked["advanced_parameters"].overflow_fix == nncf.OverflowFix.DISABLE

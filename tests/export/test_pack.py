@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +22,7 @@ from clin_edge.distill.config import Card
 from clin_edge.distill.student import TorchSession
 from clin_edge.export import pack as packing
 from clin_edge.export.evaluate import find_with
+from clin_edge.export.openvino import to_openvino
 from clin_edge.export.pack import Agreement, compare, pack
 from clin_edge.runtime.pipeline import Pipeline
 from tiny import MAX_TOKENS, OVERLAP, either, tiny_student
@@ -161,11 +163,23 @@ def test_nothing_that_is_said_quotes_a_note(which, request) -> None:
 # --- writing -------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def converted_before(student, monkeypatch) -> None:
+    """Converting takes a second, and gives the same each time."""
+    monkeypatch.setattr(packing, "to_openvino", lambda _: converted(student))
+
+
+@cache
+def converted(student):
+    return to_openvino(student)
+
+
 def quick(student, out: Path, **changes):
     usual = {"calibration": [], "golden": [], "tests": {}, "card": Card(), "precision": "fp32"}
     return pack(student, out, **{**usual, **changes})
 
 
+@pytest.mark.usefixtures("converted_before")
 def test_a_bundle_is_replaced_and_compared_on_the_first_notes_only(
     student, notes, tmp_path: Path, monkeypatch
 ) -> None:
@@ -181,6 +195,7 @@ def test_a_bundle_is_replaced_and_compared_on_the_first_notes_only(
     assert [path.name for path in out.parent.iterdir()] == ["bundle"]
 
 
+@pytest.mark.usefixtures("converted_before")
 def test_a_folder_that_is_no_bundle_is_left_alone(student, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match="exists and is not a bundle"):
@@ -188,6 +203,7 @@ def test_a_folder_that_is_no_bundle_is_left_alone(student, tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+@pytest.mark.usefixtures("converted_before")
 def test_what_the_runtime_refuses_is_not_written(student, tmp_path: Path, monkeypatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise BundleError("no")
@@ -198,6 +214,7 @@ def test_what_the_runtime_refuses_is_not_written(student, tmp_path: Path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("converted_before")
 @pytest.mark.parametrize("calibration", [[], [Note("n", ""), Note("m", " \n")]])
 def test_int8_without_a_window_to_calibrate_on_is_refused(calibration, student, tmp_path) -> None:
     with pytest.raises(InputError) as caught:
