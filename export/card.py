@@ -73,19 +73,10 @@ def _score_table(manifest: Manifest) -> list[str]:
     for name, both in manifest.scores.items():
         ours = both[manifest.precision]["labels"]
         for label, row in both["float"]["labels"].items():
-            if label not in _scorable(manifest):
-                continue
             cells = (_f1(row), _f1(ours[label]), f"{row['tp'] + row['fn']:,}")
             said = label.replace("|", " or ")
             lines.append(f"| {name} | {said} | {cells[0]} | {cells[1]} | {cells[2]} |")
     return lines
-
-
-def _scorable(manifest: Manifest) -> set[str]:
-    """Give the gold labels a model of this scheme could find at all."""
-    types = set(manifest.scheme.types)
-    labels = {label for both in manifest.scores.values() for label in both["float"]["labels"]}
-    return {label for label in labels if set(label.split("|")) & types}
 
 
 def _f1(row: Mapping[str, float]) -> str:

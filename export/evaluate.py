@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from clin_edge.core.errors import InputError, MissingInstallError
-from clin_edge.core.labelled import Labelled, read_predictions
+from clin_edge.core.labelled import Labelled, keep_labels, read_predictions
+from clin_edge.core.logs import log
 from clin_edge.core.manifest import MANIFEST
 from clin_edge.core.predict import Predictor
 from clin_edge.core.score import Scores, score
@@ -19,31 +20,52 @@ Found = Mapping[str, Sequence[Entity]]
 def evaluate(what: Path, gold: Sequence[Labelled]) -> dict[str, Scores]:
     """Score ``what`` against gold notes; gives the scores by kind of match.
 
+    Gold labels that a bundle or student has no tag for are left out, and that is said.
+
     Raises:
-        InputError: If ``what`` is neither a bundle, a student folder nor a JSONL file, or a file
-            of records lacks one of the gold notes.
+        InputError: If ``what`` is neither a bundle, a student folder nor a JSONL file, if a file
+            of records lacks one of the gold notes, or if no gold label is one of the model's.
     """
-    found = find(what, gold)
+    predictor = open_predictor(what)
+    if predictor is None:
+        found: Found = _look_up(what, gold)
+    else:
+        gold = scorable(gold, predictor.scheme.types)
+        if not any(item.marked for item in gold):
+            raise InputError(f"{what}: finds none of the labels that the gold notes mark")
+        found = find_with(predictor, gold)
     return {match: score(gold, found, match=match) for match in ("strict", "lenient")}
 
 
-def find(what: Path, gold: Sequence[Labelled]) -> Found:
-    """Let ``what`` read the notes, or look up what it wrote of them, by note id."""
+def scorable(gold: Sequence[Labelled], types: Sequence[str]) -> list[Labelled]:
+    """Leave out of gold notes the labels that a model of these types could never find."""
+    kept = keep_labels(gold, types)
+    left_out = {m for item in gold for m in item.marked} - {m for item in kept for m in item.marked}
+    if left_out:
+        log.warning("not scored, the model has no such label: %s", ", ".join(sorted(left_out)))
+    return kept
+
+
+def open_predictor(what: Path) -> Predictor | None:
+    """Make a bundle or a student folder ready to read notes; None if ``what`` is a file."""
     if (what / MANIFEST).is_file():
-        return find_with(Pipeline.from_bundle(what).predictor, gold)
-    if what.is_dir():
-        try:
-            from clin_edge.distill.student import TorchSession, load_student
-        except ModuleNotFoundError as error:
-            raise MissingInstallError("train", str(error.name)) from None
-        student = load_student(what)
-        session = TorchSession(student.model)
-        return find_with(Predictor(student.encoder, student.scheme, session), gold)
-    found = read_predictions(what)
+        return Pipeline.from_bundle(what).predictor
+    if not what.is_dir():
+        return None
+    try:
+        from clin_edge.distill.student import TorchSession, load_student
+    except ModuleNotFoundError as error:
+        raise MissingInstallError("train", str(error.name)) from None
+    student = load_student(what)
+    return Predictor(student.encoder, student.scheme, TorchSession(student.model))
+
+
+def _look_up(records: Path, gold: Sequence[Labelled]) -> Found:
+    found = read_predictions(records)
     missing = [item.note.id for item in gold if item.note.id not in found]
     if missing:
         raise InputError(
-            f"{what}: has no record of {len(missing)} gold notes, the first is {missing[0]!r}"
+            f"{records}: has no record of {len(missing)} gold notes, the first is {missing[0]!r}"
         )
     return found
 

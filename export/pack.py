@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from clin_edge import __version__
-from clin_edge.core.bundle import Bundle, write_bundle
+from clin_edge.core.bundle import Bundle, check_replaceable, write_bundle
 from clin_edge.core.labelled import Labelled
 from clin_edge.core.manifest import Manifest
 from clin_edge.core.notes import Note
@@ -23,7 +23,7 @@ from clin_edge.distill.config import Card
 from clin_edge.distill.student import Student, TorchSession
 from clin_edge.export.calibrate import calibration_batches
 from clin_edge.export.card import model_card
-from clin_edge.export.evaluate import find_with
+from clin_edge.export.evaluate import find_with, scorable
 from clin_edge.export.openvino import (
     Int8Settings,
     model_files,
@@ -82,6 +82,7 @@ def pack(
         InputError: If ``out`` cannot be written.
         BundleError: If the runtime cannot open what was made.
     """
+    check_replaceable(out)
     int8 = int8 or Int8Settings()
     say("converting to OpenVINO")
     model = to_openvino(student)
@@ -123,7 +124,8 @@ def pack(
         agreement = compare(reference, ours, compared)
         say(f"spans shared with the float model: {agreement.jaccard:.4f}")
         scores: dict[str, Any] = {}
-        for name, gold in tests.items():
+        for name, every_label in tests.items():
+            gold = scorable(every_label, student.scheme.types)
             both = {
                 "float": score(gold, find_with(reference, gold)),
                 precision: score(gold, find_with(ours, gold)),

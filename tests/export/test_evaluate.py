@@ -11,7 +11,7 @@ from clin_edge.core.labelled import Labelled
 from clin_edge.core.notes import Note
 from clin_edge.core.score import Scores, score
 from clin_edge.core.spans import Entity, Span
-from clin_edge.export.evaluate import evaluate, find, table
+from clin_edge.export.evaluate import evaluate, find_with, open_predictor, table
 from clin_edge.runtime.pipeline import Pipeline
 from tiny import either, write_labelled
 
@@ -33,7 +33,7 @@ def test_bundle_student_records_and_labelled_notes_score_alike(
     monkeypatch.setenv("CLIN_EDGE_THREADS", "1")
     bundle = fp32.bundle.path
     expected = plain(evaluate(bundle, gold))
-    found = find(bundle, gold)
+    found = find_with(open_predictor(bundle), gold)
     said = [Labelled(i.note, tuple(found[i.note.id]), i.marked) for i in gold]
     for what in (
         student_folder,
@@ -125,3 +125,19 @@ def test_the_table_has_a_line_a_label_and_one_for_all(gold, tmp_path: Path) -> N
                 f"{row.f1_low:.3f}–{row.f1_high:.3f}",
                 str(counts.tp + counts.fn),
             ]
+
+
+def test_labels_the_model_does_not_have_are_left_out_and_that_is_said(fp32, gold, caplog) -> None:
+    wider = [
+        Labelled(
+            item.note,
+            (*item.entities, Entity(Span(0, 1), "ROUTE")),
+            item.marked | {"ROUTE"},
+        )
+        for item in gold
+    ]
+    assert plain(evaluate(fp32.bundle.path, wider)) == plain(evaluate(fp32.bundle.path, gold))
+    assert "no such label: ROUTE" in caplog.text
+    only_others = [Labelled(item.note, (), frozenset({"ROUTE"})) for item in gold]
+    with pytest.raises(InputError, match="none of the labels"):
+        evaluate(fp32.bundle.path, only_others)

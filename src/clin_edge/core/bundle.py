@@ -75,7 +75,7 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
         InputError: If ``path`` holds something that is not a bundle, or cannot be written.
         BundleError: If the new bundle does not verify.
     """
-    _check_replaceable(path)
+    check_replaceable(path)
     facts = {name: FileFact(len(c), sha256(c).hexdigest()) for name, c in files.items()}
     text = dataclasses.replace(manifest, files=facts).to_json()
     parse_manifest(str(path / MANIFEST), text.encode())  # refuses names that leave the folder
@@ -131,8 +131,12 @@ def _open(path: Path, *, allow_hard_links: bool) -> Bundle:
     return Bundle(path, manifest, files, f"sha256:{sha256(raw).hexdigest()[:_SHOWN_HEX]}")
 
 
-def _check_replaceable(path: Path) -> None:
-    """Refuse to replace what is not a bundle: other programs have a ``manifest.json`` too."""
+def check_replaceable(path: Path) -> None:
+    """Refuse to replace what is not a bundle: other programs have a ``manifest.json`` too.
+
+    Raises:
+        InputError: If ``path`` holds anything else.
+    """
     if not path.exists():
         return
     try:

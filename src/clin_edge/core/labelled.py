@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -44,6 +44,23 @@ class Labelled:
     def covered(self) -> frozenset[str]:
         """Every single label whose absence here means something."""
         return frozenset(one for label in self.marked for one in alternatives(label))
+
+
+def keep_labels(items: Iterable[Labelled], types: Iterable[str]) -> list[Labelled]:
+    """Leave out the labels that stand for none of ``types``, as if no one had marked them."""
+    wanted = frozenset(types)
+
+    def meant(label: str) -> bool:
+        return not wanted.isdisjoint(alternatives(label))
+
+    return [
+        replace(
+            item,
+            entities=tuple(e for e in item.entities if meant(e.label)),
+            marked=frozenset(filter(meant, item.marked)),
+        )
+        for item in items
+    ]
 
 
 def parse_map(pairs: Iterable[str]) -> dict[str, str]:
