@@ -83,12 +83,12 @@ class Predictor:
         yield from self._run(waiting)
 
     def _run(self, waiting: Sequence[tuple[Note, Encoded]]) -> Iterator[Reading]:
-        kept: list[list[Logits]] = [[] for _ in waiting]
+        kept: list[dict[int, Logits]] = [{} for _ in waiting]
         for i, w, rows in self._kept_logits([encoded for _, encoded in waiting]):
-            kept[i] += [np.empty((0, 0), np.float32)] * (w + 1 - len(kept[i]))
             kept[i][w] = rows
         for i, (note, encoded) in enumerate(waiting):
-            ran = [w for w, rows in zip(encoded.windows, kept[i], strict=False) if rows.size]
+            # Coverage counts the windows that ran, not those that were planned.
+            ran = [encoded.windows[w] for w in sorted(kept[i])]
             # A note without one token (blanks, dropped characters) has been read by the tokenizer.
             read = sum(map(encoded.chars_kept, ran)) if len(encoded.ids) else encoded.n_chars
             if read != len(note.text) or not _keep_all(ran, len(encoded.ids)):
@@ -96,8 +96,8 @@ class Predictor:
                     f"note {note.id!r}: {read:,} of {len(note.text):,} characters were read; "
                     "this is a defect of clin-edge, please report it"
                 )
-            logits = stitch(encoded, kept[i], len(self.scheme.tags))
-            kept[i] = []
+            logits = stitch(encoded, [kept[i][w] for w in sorted(kept[i])], len(self.scheme.tags))
+            kept[i].clear()
             entities = read_entities(encoded, logits, self.scheme)
             coverage = Coverage(len(note.text), read, len(ran))
             yield Reading(note, encoded, logits, entities, coverage)
