@@ -122,8 +122,9 @@ def best_whole_words(
     words: NDArray[np.float32] = np.add.reduceat(scores, begins)
     # A word that opens an entity: B on its first piece, I on the others.
     words[:, 1::2] = words[:, 2::2] + scores[begins, 1::2] - scores[begins, 2::2]
-    tags = best_path(words, scheme)[np.cumsum(first) - 1]
-    return tags + (~first & (tags % 2 == 1))
+    tags: NDArray[np.intp] = best_path(words, scheme)[np.cumsum(first) - 1]
+    tags[~first & (tags % 2 == 1)] += 1  # B goes on as I
+    return tags
 
 
 def _obeys(tags: NDArray[np.intp], scheme: LabelScheme) -> NDArray[np.bool_]:
