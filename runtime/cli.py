@@ -48,7 +48,7 @@ def _number(_: click.Context, __: click.Parameter, value: float) -> float:
 )
 @threads_option
 @click.option(
-    "--batch-tokens", type=click.IntRange(1), default=4096, show_default=True, help="Batch size."
+    "--batch-tokens", type=click.IntRange(1), default=1024, show_default=True, help="Batch size."
 )
 @click.option(
     "--min-score",

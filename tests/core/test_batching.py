@@ -80,3 +80,9 @@ def test_no_batch_could_have_joined_another_and_the_longest_come_first(lengths, 
 def test_a_batch_of_shapes_that_disagree_is_refused(ids, mask, rows) -> None:
     with pytest.raises(ValueError, match="a batch needs"):
         Batch(np.zeros(ids, np.int64), np.zeros(mask, np.int64), tuple(range(rows)))
+
+
+@given(LENGTHS, LONGEST, BUDGET)
+def test_a_batch_has_a_power_of_two_of_rows(lengths, longest, budget) -> None:
+    for batch in batched(lengths, longest, budget):
+        assert len(batch.rows).bit_count() == 1

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BUCKET_TOKENS = 16
-BATCH_TOKENS = 4096
+BATCH_TOKENS = 1024
 
 Logits = NDArray[np.float32]  # (B, T, C), one score a tag; rows beyond the mask mean nothing
 
@@ -63,14 +63,14 @@ def batches(
     """Pack windows (T,) into batches of one bucket each, at most ``batch_tokens`` with padding.
 
     A window that alone exceeds the budget goes alone. Longest buckets come first, so that memory
-    reaches its peak at once.
+    reaches its peak at once. A batch has a power of two of rows: engines keep a plan and buffers
+    for every shape they meet, and so they meet few.
     """
     buckets: dict[int, list[int]] = {}
     for i, ids in enumerate(windows):
         buckets.setdefault(bucket_length(len(ids), longest=longest), []).append(i)
     for length in sorted(buckets, reverse=True):
-        rows_a_batch = max(1, batch_tokens // length)
-        for rows in _chunks(buckets[length], rows_a_batch):
+        for rows in _powers_of_two(buckets[length], at_most=max(1, batch_tokens // length)):
             yield pad([windows[i] for i in rows], rows=rows, length=length, pad_id=pad_id)
 
 
@@ -86,6 +86,9 @@ def pad(
     return Batch(input_ids, mask, tuple(rows))
 
 
-def _chunks(items: list[int], size: int) -> Iterator[list[int]]:
-    for start in range(0, len(items), size):
+def _powers_of_two(items: list[int], *, at_most: int) -> Iterator[list[int]]:
+    start = 0
+    while start < len(items):
+        size = 1 << (min(at_most, len(items) - start).bit_length() - 1)
         yield items[start : start + size]
+        start += size

@@ -17,7 +17,7 @@ from clin_edge.core.notes import Note
 from clin_edge.core.spans import Entity
 from clin_edge.core.windows import Window
 
-LOOKAHEAD_BATCHES = 16
+LOOKAHEAD_TOKENS = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class Reading:
 class Predictor:
     """An encoder, a label scheme and a session that runs the network.
 
-    Looks ahead over at most about ``LOOKAHEAD_BATCHES`` batches of notes to fill its batches, so
-    memory does not grow with the number of notes. Answers do not depend on what else is read.
+    Looks ahead over about ``LOOKAHEAD_TOKENS`` tokens of notes to fill its batches, so memory does
+    not grow with the number of notes. Answers do not depend on what else is read.
     """
 
     def __init__(
@@ -66,21 +66,34 @@ class Predictor:
     def read(self, notes: Iterable[Note]) -> Iterator[Reading]:
         """Read notes lazily and in order.
 
+        If ``notes`` fails, what came before is read and given first.
+
         Raises:
             CoverageError: If some character of a note was read by no window.
             ClinEdgeError: If the model answers with something that is not a number.
         """
         waiting: list[tuple[Note, Encoded]] = []
         n_tokens = 0
-        for note in notes:
+        source = iter(notes)
+        failure: Exception | None = None
+        while True:
+            try:
+                note = next(source)
+            except StopIteration:
+                break
+            except Exception as error:
+                failure = error
+                break
             encoded = self.encoder.encode(note)
             waiting.append((note, encoded))
             n_tokens += len(encoded.ids)
             # Empty notes count too: a million of them must not wait in memory.
-            if n_tokens + len(waiting) >= LOOKAHEAD_BATCHES * self._batch_tokens:
+            if n_tokens + len(waiting) >= LOOKAHEAD_TOKENS:
                 yield from self._run(waiting)
                 waiting, n_tokens = [], 0
         yield from self._run(waiting)
+        if failure is not None:
+            raise failure
 
     def _run(self, waiting: Sequence[tuple[Note, Encoded]]) -> Iterator[Reading]:
         kept: list[dict[int, Logits]] = [{} for _ in waiting]
