@@ -92,11 +92,11 @@ def test_a_network_that_finds_nothing_gives_no_entities_and_one_that_finds_all_g
 
 def test_batches_stay_within_the_budget_and_are_nearly_full() -> None:
     session = ToySession()
-    work = Predictor(toy_encoder(), SCHEME, session, batch_tokens=48)
+    work = Predictor(toy_encoder(), SCHEME, session, batch_tokens=64)
     list(work.read([Note(f"n{i}", LONG.text) for i in range(100)]))
     sizes = [b * t for b, t in session.shapes]
-    assert max(sizes) == 48
-    assert sum(sizes) / len(sizes) > 0.95 * 48
+    assert max(sizes) == 64
+    assert sum(sizes) / len(sizes) > 0.95 * 64
 
 
 @pytest.mark.parametrize("batch_tokens", [0, -1])
