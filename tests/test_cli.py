@@ -301,7 +301,10 @@ def test_a_place_without_notes_is_named(run: Run, tmp_path: Path, place: str) ->
 def test_a_bad_line_on_stdin_comes_after_the_records_before_it(run: Run) -> None:
     done = run("extract", "-", "-o", "out.jsonl", stdin=GOOD + b"Zebulon\n")
     assert done.code == 3
-    assert only_line(done).startswith("stdin:2: not JSON")
+    aside, error = done.err.splitlines()
+    assert aside.endswith("the one record made before the failure is in out.jsonl.partial")
+    assert error.startswith("clin-edge: stdin:2: not JSON")
+    assert len(Path("out.jsonl.partial").read_text(encoding="utf-8").splitlines()) == 1
     assert not Path("out.jsonl").exists()
 
 
@@ -416,7 +419,7 @@ def test_an_unexpected_failure_is_1_and_shows_where_but_not_what(run, jsonl, mon
     done = run("extract", jsonl, "-o", "out.jsonl")
     assert done.code == 1
     kept, said = done.err.removesuffix("\n").split("\n")
-    assert kept == "clin-edge: the 1 records made before the failure are in out.jsonl.partial"
+    assert kept == "clin-edge: the one record made before the failure is in out.jsonl.partial"
     assert re.match(r"clin-edge: unexpected RuntimeError at test_cli\.py:\d+; this is a", said)
     assert SECRET not in done.err
     assert not Path("out.jsonl").exists()

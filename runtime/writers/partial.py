@@ -35,4 +35,9 @@ def settle(out: Path, *, whole: bool, count: int) -> None:
         with cannot_write(out):
             partial.replace(out)
     elif count:
-        log.warning("the %d records made before the failure are in %s", count, partial)
+        made = (
+            "one record made before the failure is"
+            if count == 1
+            else (f"{count:,} records made before the failure are")
+        )
+        log.warning("the %s in %s", made, partial)

@@ -67,7 +67,7 @@ def test_it_reads_every_character_and_finds_what_a_reader_would(notes, lines) ->
         for line in lines
         for entity in json.loads(line)["entities"]
     }
-    wanted = {"metformin", "furosemide", "levetiracetam", "docetaxel", "lisinopril", "warfarin"}
+    wanted = {"metformin", "furosemide", "levetiracetam", "docetaxel", "lisinopril", "apixaban"}
     assert {("MEDICATION", name) for name in wanted} <= found
 
 

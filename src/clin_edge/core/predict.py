@@ -17,7 +17,7 @@ from clin_edge.core.notes import Note
 from clin_edge.core.spans import Entity
 from clin_edge.core.windows import Window
 
-LOOKAHEAD_TOKENS = 65_536
+LOOKAHEAD_BATCHES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Reading:
 class Predictor:
     """An encoder, a label scheme and a session that runs the network.
 
-    Looks ahead over about ``LOOKAHEAD_TOKENS`` tokens of notes to fill its batches, so memory does
+    Looks ahead over about ``LOOKAHEAD_BATCHES`` batches of notes to fill them well, so memory does
     not grow with the number of notes. Answers do not depend on what else is read.
     """
 
@@ -88,7 +88,7 @@ class Predictor:
             waiting.append((note, encoded))
             n_tokens += len(encoded.ids)
             # Empty notes count too: a million of them must not wait in memory.
-            if n_tokens + len(waiting) >= LOOKAHEAD_TOKENS:
+            if n_tokens + len(waiting) >= LOOKAHEAD_BATCHES * self._batch_tokens:
                 yield from self._run(waiting)
                 waiting, n_tokens = [], 0
         yield from self._run(waiting)
