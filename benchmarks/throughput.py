@@ -39,13 +39,14 @@ def main() -> None:
     args = parser.parse_args()
     notes = list(read_notes(args.notes)) if args.notes else repeated_samples(20)
     sizes = [int(size) for size in args.sizes.split(",") if size] or [len(notes)]
+    here = machine()  # before the runs: the commit they are of
     runs: dict[int, list[dict[str, Any]]] = {size: [] for size in sizes}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(args.rounds):
             for size in sizes:
                 runs[size].append(run(notes[:size], Path(folder), args.bundle))
     results = {
-        "machine": machine(),
+        "machine": here,
         "bundle": open_default_or(args.bundle).id,
         "runs": [{"notes": size, **median(of)} for size, of in runs.items()],
     }

@@ -98,10 +98,6 @@ class Encoder:
         opens_word = _opens_word(note.text, offsets)
         return Encoded(note.id, len(note.text), ids, offsets, opens_word, tuple(windows))
 
-    def window_length(self, window: Window) -> int:
-        """Count the ids of a window, special tokens included."""
-        return window.end - window.start + len(self._prefix) + len(self._suffix)
-
     def window_ids(self, encoded: Encoded, window: Window) -> NDArray[np.int64]:
         """Give what the model reads for ``window``: its ids between the special tokens, (T,)."""
         body = encoded.ids[window.start : window.end]
