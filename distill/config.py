@@ -132,7 +132,7 @@ def load_recipe(path: Path) -> Recipe:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{path}: cannot be read as TOML ({error})") from None
-    recipe: Recipe = _build(Recipe, table, str(path))
+    recipe: Recipe = build_table(Recipe, table, str(path))
     return recipe
 
 
@@ -149,7 +149,7 @@ def labels_of(items: Iterable[Labelled]) -> tuple[str, ...]:
     return (*(label for label in LABELS if label in found), *sorted(found - set(LABELS)))
 
 
-def _build(kind: Any, table: Any, where: str) -> Any:
+def build_table(kind: Any, table: Any, where: str) -> Any:
     """Make a dataclass of ``kind`` from a TOML table, refusing what it does not know."""
     if not isinstance(table, dict):
         raise InputError(f"{where}: expected a table, found {table!r}")
@@ -174,7 +174,7 @@ def _value(kind: Any, value: Any, where: str) -> Any:
     if origin is types.UnionType:
         return _value(next(a for a in args if a is not type(None)), value, where)
     if dataclasses.is_dataclass(kind):
-        return _build(kind, value, where)
+        return build_table(kind, value, where)
     if origin is tuple:
         if not isinstance(value, list):
             raise InputError(f"{where}: expected a list, found {value!r}")
