@@ -95,6 +95,15 @@ def test_a_note_may_have_no_entities_and_scores_and_sources_are_read(tmp_path: P
     assert one.entities == (Entity(Span(0, 4), "A", 0.25, "who"),)
 
 
+def test_a_score_below_one_is_written_in_four_decimals(tmp_path: Path) -> None:
+    entities = (Entity(Span(0, 4), "A", 2 / 3, "a:1+b"), Entity(Span(5, 6), "A", 1.0))
+    line = labelled_json(Labelled(Note("n", "pain x"), entities, frozenset("A")))
+    assert line.count("score") == 1
+    (tmp_path / "a.jsonl").write_text(line)
+    (read,) = read_labelled(tmp_path / "a.jsonl")
+    assert read.entities == (Entity(Span(0, 4), "A", 0.6667, "a:1+b"), entities[1])
+
+
 # --- which labels a source marks at all ----------------------------------------------------------
 
 

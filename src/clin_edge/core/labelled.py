@@ -114,17 +114,20 @@ def read_labelled(place: str | Path, renames: Mapping[str, str] | None = None) -
     return [Labelled(note, ents, seen if said is None else said) for note, ents, said in kept]
 
 
-def labelled_json(item: Labelled) -> str:
-    """Write a labelled note as one line of JSON, without line end."""
-    return json.dumps(
-        {
-            "id": item.note.id,
-            "text": item.note.text,
-            "entities": [_entity_fields(entity) for entity in item.entities],
-            "marked": sorted(item.marked),
-        },
-        ensure_ascii=False,
-    )
+def labelled_json(item: Labelled, **more: object) -> str:
+    """Write a labelled note as one line of JSON, without line end; ``more`` fields come last.
+
+    A score of 1 goes unsaid.
+    """
+    fields: dict[str, object] = {
+        "id": item.note.id,
+        "text": item.note.text,
+        "entities": [_entity_fields(entity) for entity in item.entities],
+        "marked": sorted(item.marked),
+    }
+    if item.dropped:
+        fields["dropped"] = dict(item.dropped)
+    return json.dumps(fields | more, ensure_ascii=False)
 
 
 def read_predictions(path: Path) -> dict[str, list[Entity]]:
@@ -215,6 +218,8 @@ def _entity_fields(entity: Entity) -> dict[str, object]:
         "end": entity.span.end,
         "label": entity.label,
     }
+    if entity.score != 1.0:
+        fields["score"] = round(entity.score, 4)
     if entity.source:
         fields["source"] = entity.source
     return fields

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clin_edge.core.labelled import Labelled
-from clin_edge.core.spans import Entity, Span, alternatives
+from clin_edge.core.spans import Entity, alternatives
 
 N_RESAMPLES = 1000
 
@@ -103,10 +104,7 @@ def score(
         found = predicted.get(item.note.id, ())
         for label, column in _compare(item, found, strict=match == "strict"):
             counts[d, at[label], column] += 1
-    n_notes = max(len(gold), 1)
-    draws = np.random.default_rng(seed).multinomial(
-        n_notes, np.full(n_notes, 1 / n_notes), size=n_resamples
-    )[:, : len(gold)]
+    draws = _draws(len(gold), n_resamples, seed)
     return Scores(
         match,
         {label: _row(counts[:, i], draws) for i, label in enumerate(labels)},
@@ -118,40 +116,58 @@ def score(
 _TP, _FP, _FN = range(3)
 
 
+@lru_cache(maxsize=4)
+def _draws(n_notes: int, n_resamples: int, seed: int) -> NDArray[np.int64]:
+    """Give how often each resample (R, D) holds each note: the same ones for every prediction."""
+    n = max(n_notes, 1)
+    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), n_resamples)[:, :n_notes]
+
+
 def _compare(item: Labelled, found: Sequence[Entity], *, strict: bool) -> Iterator[tuple[str, int]]:
     """Yield the label and kind (true or false positive, false negative) of every entity."""
     # Two predictions that would count under one label at one place are one.
-    left: dict[tuple[Span, str], Entity] = {}
+    left: dict[tuple[int, int, str], frozenset[str]] = {}
+    at_place: dict[tuple[int, int], list[tuple[int, int, str]]] = {}
     for entity in found:
         row = _row_of(entity.label, item.marked)
-        if row is not None:
-            left.setdefault((entity.span, row), entity)
+        if row is None:
+            continue
+        key = (entity.span.start, entity.span.end, row)
+        if key not in left:
+            left[key] = _meant(entity.label)
+            at_place.setdefault(key[:2], []).append(key)
     # Earliest end first is the best one-to-one matching where neither side overlaps itself;
     # at one place, a gold label of few alternatives chooses before one of many.
-    wanted = {(e.span, e.label) for e in item.entities}
-    for span, label in sorted(wanted, key=lambda g: (g[0].end, len(alternatives(g[1])), g)):
+    wanted = {(e.span.start, e.span.end, e.label) for e in item.entities}
+    for start, end, label in sorted(wanted, key=lambda g: (g[1], len(_meant(g[2])), g)):
         gold_row = _row_of(label, item.marked)
         if gold_row is None:
             continue
-        meets = [
-            key
-            for key, entity in left.items()
-            if set(alternatives(entity.label)) & set(alternatives(label))
-            and (key[0] == span if strict else key[0].overlaps(span))
-        ]
+        near = (
+            at_place.get((start, end), ())
+            if strict
+            else [key for key in left if key[0] < end and start < key[1]]
+        )
+        meant = _meant(label)
+        meets = [key for key in near if key in left and not meant.isdisjoint(left[key])]
         if meets:
-            del left[min(meets, key=lambda key: (key[0].end, key[1] != label, key))]
+            del left[min(meets, key=lambda key: (key[1], key[2] != label, key))]
         yield gold_row, _TP if meets else _FN
-    for _, row in left:
+    for *_, row in left:
         yield row, _FP
 
 
+@lru_cache(maxsize=1024)
+def _meant(label: str) -> frozenset[str]:
+    return frozenset(alternatives(label))
+
+
+@lru_cache(maxsize=1024)
 def _row_of(label: str, marked: frozenset[str]) -> str | None:
     """Give the gold label a prediction counts under; None if the set does not mark it."""
     if label in marked:
         return label
-    meant = set(alternatives(label))
-    return next((m for m in sorted(marked) if meant & set(alternatives(m))), None)
+    return next((m for m in sorted(marked) if _meant(label) & _meant(m)), None)
 
 
 def _row(counts: NDArray[np.int64], draws: NDArray[np.int64]) -> Row:
