@@ -172,13 +172,15 @@ def build_table(kind: Any, table: Any, where: str) -> Any:
 def _value(kind: Any, value: Any, where: str) -> Any:
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin is types.UnionType:
+        if value is False and bool not in args:
+            return None  # TOML has no word for it
         return _value(next(a for a in args if a is not type(None)), value, where)
     if dataclasses.is_dataclass(kind):
         return build_table(kind, value, where)
-    if origin is tuple:
+    if origin in (tuple, frozenset):
         if not isinstance(value, list):
             raise InputError(f"{where}: expected a list, found {value!r}")
-        return tuple(_value(args[0], v, f"{where}[{i}]") for i, v in enumerate(value))
+        return origin(_value(args[0], v, f"{where}[{i}]") for i, v in enumerate(value))
     if origin is not None:  # Mapping[str, str]
         if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
             raise InputError(f"{where}: expected names and values that are strings")

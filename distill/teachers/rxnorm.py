@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clin_edge.core.errors import InputError
+from clin_edge.distill.teachers.clinical_drugs import parse_clinical_drug
 from clin_edge.distill.teachers.match import (
     DictionaryTeacher,
     MatchSettings,
@@ -22,6 +23,7 @@ FILE = "RXNCONSO.RRF"
 # where two concepts share a name, the earlier type gives the code.
 _NAMES = ("IN", "PIN", "MIN", "BN")
 _SYNONYMS = ("SY", "TMSY")
+_PRODUCTS = ("SCD", "SBD")
 _WIDTH = 19  # 18 fields, each ended by a bar
 _SALT_WORDS = """
 acetate acetonide anhydrous aspartate axetil besylate bitartrate bromide butyrate calcium
@@ -47,12 +49,14 @@ class RxNormSettings:
             by a slash or a hyphen.
         listing_brands: Keep brand names that only list ingredients, ``A and B``: one entity
             where readers see two.
+        products: Add the ingredients and brands that the names of clinical drugs hold.
         match: What keeps the dictionary from matching what notes do not mean.
     """
 
     bases: bool = True
     combinations: bool = True
     listing_brands: bool = False
+    products: bool = True
     match: MatchSettings = field(default_factory=MatchSettings)
 
 
@@ -63,14 +67,15 @@ def rxnorm_teacher(
 
     Names are RxNorm's own (``SAB=RXNORM``), English, not suppressed, of the types IN, PIN, MIN
     and BN; and of SY and TMSY where their concept has a name of those types, so that a synonym of
-    a whole product is no term. Clinical drugs and dose forms are left out.
+    a whole product is no term; and the ingredients and brands in the names of clinical drugs (SCD,
+    SBD). Clinical drugs as a whole and dose forms are left out.
 
     Raises:
         InputError: With file and line, if ``RXNCONSO.RRF`` is missing or not in RRF.
         TeacherError: If no usable term is left.
     """
     settings = settings or RxNormSettings()
-    names: dict[str, list[Term]] = {kind: [] for kind in (*_NAMES, *_SYNONYMS)}
+    names: dict[str, list[Term]] = {kind: [] for kind in (*_NAMES, *_SYNONYMS, *_PRODUCTS)}
     path = _find(folder)
     for where, row in rows(path, "|"):
         check_width(where, row, _WIDTH, FILE)
@@ -113,7 +118,15 @@ def _chosen(names: Mapping[str, Sequence[Term]], settings: RxNormSettings) -> li
             terms.append(brand)
     codes = {term.code for term in terms}
     synonyms = [term for kind in _SYNONYMS for term in names[kind] if term.code in codes]
-    return [*terms, *synonyms, *bases]
+    terms += [*synonyms, *bases]
+    if settings.products:
+        seen = {term.name.casefold() for term in terms}
+        for product in (term for kind in _PRODUCTS for term in names[kind]):
+            drug = parse_clinical_drug(product.name)
+            found = [part.ingredient for part in drug.parts] + ([drug.brand] if drug.brand else [])
+            terms += [Term(n, product.code, LABEL) for n in found if n.casefold() not in seen]
+            seen.update(name.casefold() for name in found)
+    return terms
 
 
 def _bases(terms: Sequence[Term]) -> Iterator[Term]:

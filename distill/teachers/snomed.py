@@ -1,13 +1,15 @@
-"""SNOMED CT: names of disorders and symptoms out of the user's own RF2 snapshot."""
+"""SNOMED CT: names of disorders, symptoms and drugs out of the user's own RF2 snapshot."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from clin_edge.core.errors import InputError
+from clin_edge.core.spans import alternatives
 from clin_edge.distill.teachers.match import (
     DictionaryTeacher,
     MatchSettings,
@@ -16,12 +18,20 @@ from clin_edge.distill.teachers.match import (
 )
 from clin_edge.distill.teachers.tables import check_folder, check_width, rows
 
-DISEASE, SYMPTOM = "DISEASE", "SYMPTOM"
 SYMPTOM_ROOT = "418799008"  # Symptom (finding)
 _IS_A = "116680003"
 _FULL_NAME, _SYNONYM = "900000000000003001", "900000000000013009"
-_LABELS = {"disorder": DISEASE, "finding": SYMPTOM}
-_TAGGED = re.compile(rf"(.+) \(({'|'.join(_LABELS)})\)")
+_DRUG_TAGS = (
+    *("substance", "product", "medicinal product", "medicinal product form", "clinical drug"),
+    *("real clinical drug", "pharmaceutical / biologic product"),
+)
+LABELS: Mapping[str, str] = MappingProxyType(
+    {"disorder": "DISEASE", "finding": "SYMPTOM", **dict.fromkeys(_DRUG_TAGS, "MEDICATION")}
+)
+"""The label of what each semantic tag names."""
+ROOTS: Mapping[str, str] = MappingProxyType({"finding": SYMPTOM_ROOT})
+"""Of these tags only what lies below a concept is labelled."""
+_TAGGED = re.compile(r"(.+) \(([^()]+)\)")
 _WIDTHS = {"Concept": 5, "Description": 9, "Relationship": 10}
 _FILE = re.compile(
     rf"x?sct2_({'|'.join(_WIDTHS)})_Snapshot(?:-(?P<language>[A-Za-z-]+))?_(\w+)_\d{{8}}\.txt"
@@ -30,26 +40,39 @@ _FILE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class SnomedSettings:
-    """Which concepts are made terms.
+    """Which concepts are made terms, and with which label.
 
     Attributes:
-        symptom_root: The concept below which a finding is a symptom; it is none itself.
+        labels: By semantic tag, the label; what has another tag is left out.
+        roots: By semantic tag, the concept below which a concept with that tag counts; the root
+            itself does not, nor does another concept of its name.
         match: What keeps the dictionary from matching what notes do not mean.
     """
 
-    symptom_root: str = SYMPTOM_ROOT
+    labels: Mapping[str, str] = field(default_factory=lambda: LABELS)
+    roots: Mapping[str, str] = field(default_factory=lambda: ROOTS)
     match: MatchSettings = field(default_factory=MatchSettings)
+
+    def __post_init__(self) -> None:
+        """Refuse an empty mapping, and labels that are none."""
+        if not self.labels:
+            raise ValueError("labels needs a semantic tag and its label")
+        for tag, label in self.labels.items():
+            if not all(alternatives(label)):
+                raise ValueError(f"the label of {tag!r} is empty")
 
 
 def snomed_teacher(
     folder: Path, name: str = "snomed", settings: SnomedSettings | None = None
 ) -> DictionaryTeacher:
-    """Make a teacher of the release somewhere below ``folder``; it marks DISEASE and SYMPTOM.
+    """Make a teacher of the release somewhere below ``folder``.
 
-    Only active rows and English count. A concept whose fully specified name ends with
-    ``(disorder)`` is a DISEASE; one whose ends with ``(finding)`` is a SYMPTOM if it lies below
-    ``symptom_root``; all else is left out. Its terms are that name and its synonyms, without the
-    tag. A term of a disorder and of a symptom is labelled ``DISEASE|SYMPTOM``: one of these.
+    Only active rows and English count. A concept is labelled by the semantic tag at the end of
+    its fully specified name: ``(disorder)`` is a DISEASE; ``(finding)`` a SYMPTOM if it lies below
+    *Symptom*; ``(substance)`` and the tags of products are MEDICATION; all else is left out. Its
+    terms are that name and its synonyms, without the tag. A term of a disorder and of a symptom is
+    labelled ``DISEASE|SYMPTOM``: one of these. The teacher marks the labels that the release has
+    terms of: one without drugs says nothing about MEDICATION.
 
     Raises:
         InputError: With file and line, if a table is missing, not RF2 or there in two releases.
@@ -58,10 +81,11 @@ def snomed_teacher(
     settings = settings or SnomedSettings()
     tables = _find(folder)
     concepts = {row[0] for row in _active(tables, "Concept")}
-    symptoms = _below(settings.symptom_root, tables)
+    below = {tag: _below(root, tables) for tag, root in settings.roots.items()}
     terms: list[Term] = []
     labels: dict[str, str] = {}
     synonyms: list[tuple[str, str]] = []
+    too_wide: set[str] = set()
     for row in _active(tables, "Description"):
         concept, language, kind, text = row[4:8]
         if concept not in concepts or not language.startswith("en"):
@@ -69,15 +93,20 @@ def snomed_teacher(
         if kind == _SYNONYM:
             synonyms.append((concept, text))
         elif kind == _FULL_NAME and (match := _TAGGED.fullmatch(text)):
-            label = _LABELS[match[2]]
-            if label == DISEASE or concept in symptoms:
-                labels[concept] = label
-                terms.append(Term(match[1], concept, label))
+            full, tag = match.groups()
+            if concept in settings.roots.values():
+                too_wide.add(full.casefold())
+            if tag in settings.labels and concept in below.get(tag, concepts):
+                labels[concept] = settings.labels[tag]
+                terms.append(Term(full, concept, labels[concept]))
     for concept, text in synonyms:
         if concept in labels:
             tagged = _TAGGED.fullmatch(text)
-            terms.append(Term(tagged[1] if tagged else text, concept, labels[concept]))
-    return dictionary_teacher(name, {DISEASE, SYMPTOM}, terms, settings.match, place=folder)
+            bare = tagged[1] if tagged and tagged[2] in settings.labels else text
+            terms.append(Term(bare, concept, labels[concept]))
+    terms = [term for term in terms if term.name.casefold() not in too_wide]
+    marked = {one for label in labels.values() for one in alternatives(label)}
+    return dictionary_teacher(name, marked, terms, settings.match, place=folder)
 
 
 def _find(folder: Path) -> dict[str, list[Path]]:

@@ -93,7 +93,12 @@ def form(word: str) -> str:
         folded = folded[:-1]
     elif len(folded) > 3 and folded[-1] == "s" and folded.isalpha():
         folded = _singular(folded)
-    return folded
+    return _american(folded) if len(folded) > 4 else folded
+
+
+def _american(word: str) -> str:
+    word = word.replace("ae", "e").replace("oe", "e").replace("sulph", "sulf")
+    return word[:-3] + "or" if word.endswith("our") else word
 
 
 def _singular(word: str) -> str:
@@ -127,3 +132,65 @@ def gap(text: str, start: int, end: int) -> str | None:
     if len(breaks) > 1 or any(b in "\v\f\x1c\x1d\x1e\u2029" for b in breaks):
         return None
     return "".join(between.translate(_FOLDED).replace("\u200b", "").split())
+
+
+_LOCANT_WORDS = "alpha beta gamma delta omega cis trans tert iso dl ortho meta para"
+_LOCANTS = frozenset(_LOCANT_WORDS.split())
+_TOUCHING = frozenset(_HYPHENS)
+
+
+def is_locant(text: str, tokens: Tokens, i: int) -> bool:
+    """Tell whether token ``i`` says where on the molecule: ``L-``, ``5-`` or ``alpha-``.
+
+    It touches the next token by one hyphen.
+    """
+    if text[tokens.ends[i] : tokens.starts[i + 1]] not in _TOUCHING:
+        return False
+    word = tokens.forms[i]
+    return len(word) == 1 or (word.isdigit() and len(word) < 3) or word in _LOCANTS
+
+
+def without_possessive(text: str, start: int, end: int) -> int:
+    """Give the end of ``text[start:end]`` without a possessive ``'s``."""
+    return end - 2 if end - start > 2 and text[end - 2] in _QUOTES else end
+
+
+def joined(text: str, tokens: Tokens) -> tuple[str, ...]:
+    """Give the words that two tokens would make if no hyphen stood between them."""
+    return tuple(word for _, word in _halves(text, tokens, _TOUCHING))
+
+
+def join_hyphens(
+    text: str, tokens: Tokens, closed: frozenset[str], *, blanks: bool = False
+) -> Tokens:
+    """Make one token of two that a hyphen joins to a word of ``closed``: thrombo-embolism.
+
+    ``blanks``: where a blank stands between them as well.
+    """
+    apart = _TOUCHING | {" "} if blanks else _TOUCHING
+    pairs = {i: word for i, word in _halves(text, tokens, apart) if word in closed}
+    if not pairs:
+        return tokens
+    forms, starts, ends = [], [], []
+    i = 0
+    while i < len(tokens.forms):
+        two = i in pairs
+        forms.append(pairs.get(i, tokens.forms[i]))
+        starts.append(tokens.starts[i])
+        ends.append(tokens.ends[i + two])
+        i += 1 + two
+    return Tokens(tuple(forms), tuple(starts), tuple(ends))
+
+
+def _halves(text: str, tokens: Tokens, apart: frozenset[str]) -> list[tuple[int, str]]:
+    forms, starts, ends = tokens.forms, tokens.starts, tokens.ends
+    return [
+        (i, _american(forms[i] + forms[i + 1]))
+        for i in range(len(forms) - 1)
+        if starts[i + 1] - ends[i] == 1
+        and text[ends[i]] in apart
+        and len(forms[i]) > 2
+        and len(forms[i + 1]) > 2
+        and forms[i].isalpha()
+        and forms[i + 1].isalpha()
+    ]

@@ -36,6 +36,7 @@ ROWS = (
     row(10, "IN", "andersine", source="MMSL"),
     row(11, "IN", "fremdin", language="SPA"),
     row(12, "SCD", "productol 500 MG Oral Capsule"),
+    row(15, "SBD", "amoxicillin 250 MG Oral Capsule [Amoxonil]"),
     row(13, "DF", "Oral Tablet"),
     row(13, "ET", "Tabella"),
     row(5, "TMSY", "amOXICILLIN trihydratum"),
@@ -81,11 +82,9 @@ def test_names_are_found_with_their_codes(release: Path, text: str, source: str)
         "editorin",
         "andersine",
         "fremdin",
-        "productol",
-        "productol 500 MG Oral Capsule",
+        "500 MG Oral Capsule",
         "oral tablet",
         "Tabella",
-        "productol cap",
     ],
 )
 def test_what_the_filters_leave_out(release: Path, text: str) -> None:
@@ -96,6 +95,17 @@ def test_a_brand_that_lists_ingredients_is_read_as_these(release: Path) -> None:
     text = "amoxicillin and clavulanate potassium"
     assert [found for found, _ in read(release, text)] == ["amoxicillin", "clavulanate potassium"]
     assert read(release, text, RxNormSettings(listing_brands=True)) == [(text, "rxnorm:7")]
+
+
+def test_products_give_their_ingredients_and_brands(release: Path) -> None:
+    text = "productol 500 MG Oral Capsule; amoxonil; amoxicillin; productol cap"
+    assert read(release, text) == [
+        ("productol", "rxnorm:12"),
+        ("amoxonil", "rxnorm:15"),
+        ("amoxicillin", "rxnorm:5"),
+        ("productol", "rxnorm:12"),
+    ]
+    assert read(release, "productol, amoxonil", RxNormSettings(products=False)) == []
 
 
 def test_combinations_and_bases_can_be_left_out(release: Path) -> None:

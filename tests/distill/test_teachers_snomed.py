@@ -129,9 +129,49 @@ def test_what_the_filters_leave_out(release: Path, text: str) -> None:
 
 
 def test_the_root_of_symptoms_can_be_another(release: Path) -> None:
-    settings = SnomedSettings(symptom_root="20")
+    settings = SnomedSettings(roots={"finding": "20"})
     assert read(release, "chest pain", settings) == []
     assert len(read(release, "sharp chest pain", settings)) == 1
+
+
+def test_tags_and_their_labels_can_be_others(release: Path) -> None:
+    labels = {"procedure": "PROCEDURE", "finding": "FINDING|SYMPTOM"}
+    teacher = snomed_teacher(release, settings=SnomedSettings(labels=labels, roots={}))
+    text = "appendix removal, quotitis, marital status"
+    found = [
+        (text[e.span.start : e.span.end], e.label) for e in teacher.read(Note("n", text)).entities
+    ]
+    assert found == [("appendix removal", "PROCEDURE"), ("marital status", "FINDING|SYMPTOM")]
+    assert teacher.marked == {"PROCEDURE", "FINDING", "SYMPTOM"}
+    with pytest.raises(ValueError, match="the label of 'finding' is empty"):
+        SnomedSettings(labels={"finding": "A|"})
+    with pytest.raises(ValueError, match="needs a semantic tag"):
+        SnomedSettings(labels={})
+
+
+def test_drugs_are_marked_only_if_the_release_has_any(release: Path) -> None:
+    tables = release / "SnomedCT" / "Snapshot" / "Terminology"
+    drugs = [
+        description("50", "1", FULL_NAME, "Zolpidem (substance)"),
+        description("51", "1", FULL_NAME, "Product containing zolpidem (medicinal product)"),
+        description("51", "1", SYNONYM, "Nightol"),
+    ]
+    write_table(tables, "Description", drugs, "sct2_Description_Snapshot-en_US1000124_20260301.txt")
+    concepts = [(c, "20260101", "1", "m", "d") for c in ("50", "51")]
+    write_table(tables, "Concept", concepts, "sct2_Concept_Snapshot_US1000124_20260301.txt")
+    item = snomed_teacher(release).read(Note("n", "zolpidem, nightol"))
+    assert [(e.label, e.source) for e in item.entities] == [
+        ("MEDICATION", "snomed:50"),
+        ("MEDICATION", "snomed:51"),
+    ]
+    assert item.marked == {"DISEASE", "SYMPTOM", "MEDICATION"}
+
+
+def test_a_concept_with_the_name_of_a_root_is_too_wide(release: Path) -> None:
+    tables = release / "SnomedCT" / "Snapshot" / "Terminology"
+    more = [description("10", "1", SYNONYM, "complaint kind")]
+    write_table(tables, "Description", more, "sct2_Description_Snapshot-en_US1000124_20260301.txt")
+    assert read(release, "complaint kind") == []
 
 
 def test_other_languages_are_left_out_and_other_editions_read(release: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from clin_edge.core.errors import InputError, TeacherError
 from clin_edge.core.notes import Note
 from clin_edge.distill.teachers.match import MatchSettings
-from clin_edge.distill.teachers.terms import terms_teacher
+from clin_edge.distill.teachers.terms import TermsSettings, terms_teacher
 
 TABLE = (
     "id\tname\tsynonyms\tlabel\textra\n"
@@ -49,8 +49,28 @@ def test_columns_may_stand_in_any_order(tmp_path: Path) -> None:
 
 def test_settings_reach_the_dictionary(tmp_path: Path) -> None:
     path = write(tmp_path, TABLE)
-    teacher = terms_teacher(path, settings=MatchSettings(everyday=frozenset({"gout"})))
+    teacher = terms_teacher(
+        path, settings=TermsSettings(match=MatchSettings(stop=frozenset({"gout"})))
+    )
     assert teacher.read(Note("n", "gout")).entities == ()
+
+
+def test_labels_can_be_renamed_or_left_out(tmp_path: Path) -> None:
+    settings = TermsSettings(labels={"SYMPTOM?": "SYMPTOM", "FINDING": ""})
+    teacher = terms_teacher(write(tmp_path, TABLE), settings=settings)
+    assert [e.label for e in teacher.read(Note("n", 'joint "locking", podagra')).entities] == [
+        "SYMPTOM",
+        "DISEASE",
+    ]
+    assert teacher.marked == {"DISEASE", "SYMPTOM"}
+
+
+def test_several_tables_make_one_teacher(tmp_path: Path) -> None:
+    header = TABLE.partition("\n")[0]
+    other = write(tmp_path, f"{header}\nY:1\tgouty arthritis of the toe\t\tDISEASE\t\n", "b.tsv")
+    teacher = terms_teacher([write(tmp_path, TABLE), other])
+    found = teacher.read(Note("n", "gouty arthritis; gouty arthritis of the toe")).entities
+    assert [e.source for e in found] == ["terms:D:1", "terms:Y:1"]
 
 
 @pytest.mark.parametrize(
