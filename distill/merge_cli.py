@@ -54,7 +54,7 @@ def merge(
     \b
     Example:
       clin-edge merge silver/*.jsonl -o silver.jsonl --gold dev.jsonl --best --report merge.json
-    """  # noqa: D301
+    """
     if gold is None and (best or second or pairs):
         raise click.UsageError("--best, --second and --map need --gold")
     if best and rule:
@@ -112,7 +112,7 @@ def why(term: str, folder: Path, as_json: bool) -> None:
     \b
     Example:
       clin-edge why "chest pain" silver/
-    """  # noqa: D301
+    """
     from clin_edge.distill import why as side
     from clin_edge.distill.silver import said_by
 

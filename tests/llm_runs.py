@@ -1,13 +1,16 @@
-"""Runs of ``label`` against the loopback server: quick, with invented notes and a key to look for."""
+"""Runs of ``label`` against the loopback server: quick, with invented notes and a key."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from clin_edge.cli import main
 from clin_edge.core.labelled import Labelled, labelled_json
 from clin_edge.core.notes import Note, NoteFormat
 from clin_edge.core.spans import Entity, Span
@@ -20,8 +23,8 @@ from llm_server import AnswerTable, LlmServer
 
 KEY = "sk-secret-4711"
 LABELS = ("MEDICATION", "DISEASE")
-SPECS = {"openai": "openai:toy", "gemini": "gemini:toy"}
-NAMES = {"openai": "openai-toy", "gemini": "gemini-toy"}
+SPECS = {"openai": "openai:toy", "gemini": "gemini:toy-2"}
+NAMES = {"openai": "openai-toy", "gemini": "gemini-toy-2"}
 _MARK = re.compile(r"\[([^|\]]+)\|([A-Z]+)\]")
 
 
@@ -92,6 +95,13 @@ def run(
     return label_notes(
         [notes], NoteFormat(), list(specs), out, None, asking=asking, concurrency=concurrency
     )
+
+
+def command(args: list[str]) -> None:
+    """Run ``clin-edge`` in a process of its own, without a word."""
+    os.environ["OPENAI_API_KEY"] = KEY
+    with Path(os.devnull).open("w") as sys.stderr:
+        main(args)
 
 
 def rows(path: Path) -> list[dict[str, Any]]:

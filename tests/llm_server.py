@@ -215,7 +215,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(error_reply("openai", 404, "no such page"))
 
     def do_POST(self) -> None:
-        raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        length = int(self.headers.get("Content-Length", 0))
+        raw = self.rfile.read(length)
+        if len(raw) < length:
+            raise ConnectionError("the client died")
         path = self.path.partition("?")[0]
         if path.endswith("/chat/completions"):
             protocol = "openai"

@@ -27,6 +27,11 @@ class Teacher(Protocol):
         """Give the note with the teacher's entities, whose ``source`` is ``name:code``.
 
         Raises:
+            SetAside: If it has no answer to this note; the run goes on.
             TeacherError: If it failed or answered nothing usable.
         """
         ...
+
+
+class SetAside(Exception):
+    """A teacher has no answer to a note; the message is the reason, without any of its text."""

@@ -13,16 +13,16 @@ import click
 from clin_edge import __version__
 from clin_edge.core.errors import ClinEdgeError
 from clin_edge.distill.cli import distill, label
+from clin_edge.distill.merge_cli import merge, why
 from clin_edge.export.cli import evaluate, export
 from clin_edge.runtime.cli import demo, extract, verify
 
-QUARANTINED = 8
 INTERRUPTED = 130
 
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    commands=[extract, demo, verify, label, distill, export, evaluate],
+    commands=[extract, demo, verify, label, merge, why, distill, export, evaluate],
 )
 @click.version_option(__version__, prog_name="clin-edge")
 def clin_edge() -> None:

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import logging
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +16,8 @@ from clin_edge.core.notes import Note, NoteFormat
 from clin_edge.core.spans import Span
 from clin_edge.distill import label
 from clin_edge.distill.label import label_notes
+from clin_edge.distill.label_files import Tally
+from clin_edge.distill.teachers import SetAside
 
 NOTES = [
     ("b", "Gout 👩‍⚕️ on aspirin.\r\nAspirin stopped."),
@@ -45,10 +48,10 @@ def spec(tmp_path: Path) -> str:
 
 def test_the_file_holds_every_note_in_order(notes: str, spec: str, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "out"
-    counts = label_notes([notes], NoteFormat(), [spec], out, None)
-    assert counts == {
-        "terms-mine": {"DISEASE": 1, "MEDICATION": 2, "SYMPTOM": 0, "DISEASE|SYMPTOM": 1}
-    }
+    tallies = label_notes([notes], NoteFormat(), [spec], out, None)
+    found = Counter({"DISEASE": 1, "MEDICATION": 2, "SYMPTOM": 0, "DISEASE|SYMPTOM": 1})
+    assert tallies == {"terms-mine": Tally(found, labelled=3)}
+    assert list(tallies["terms-mine"].entities)[:3] == ["DISEASE", "MEDICATION", "SYMPTOM"]
     assert [path.name for path in out.iterdir()] == ["terms-mine.jsonl"]
     assert (out / "terms-mine.jsonl").read_bytes().decode() == (
         '{"id": "b", "text": "Gout 👩‍⚕️ on aspirin.\\r\\nAspirin stopped.", "entities": ['
@@ -72,18 +75,19 @@ def test_it_is_read_back_as_labelled_notes(notes: str, spec: str, tmp_path: Path
 
 
 def test_two_teachers_of_one_name_write_two_files(notes: str, spec: str, tmp_path: Path) -> None:
-    counts = label_notes([notes], NoteFormat(), [spec, spec], tmp_path / "out", None)
-    assert list(counts) == ["terms-mine", "terms-mine-2"]
+    tallies = label_notes([notes], NoteFormat(), [spec, spec], tmp_path / "out", None)
+    assert list(tallies) == ["terms-mine", "terms-mine-2"]
     first, second = (
-        (tmp_path / "out" / f"{name}.jsonl").read_text(encoding="utf-8") for name in counts
+        (tmp_path / "out" / f"{name}.jsonl").read_text(encoding="utf-8") for name in tallies
     )
     assert second == first.replace('"terms-mine:', '"terms-mine-2:')
 
 
 def test_only_the_labels_asked_for(notes: str, spec: str, tmp_path: Path) -> None:
     wanted = frozenset({"SYMPTOM", "MEDICATION", "ADE"})
-    counts = label_notes([notes], NoteFormat(), [spec], tmp_path / "out", wanted)
-    assert counts == {"terms-mine": {"MEDICATION": 2, "SYMPTOM": 0, "DISEASE|SYMPTOM": 1}}
+    tallies = label_notes([notes], NoteFormat(), [spec], tmp_path / "out", wanted)
+    found = Counter({"MEDICATION": 2, "SYMPTOM": 0, "DISEASE|SYMPTOM": 1})
+    assert tallies == {"terms-mine": Tally(found, labelled=3)}
     items = read_labelled(tmp_path / "out" / "terms-mine.jsonl")
     assert {item.marked for item in items} == {frozenset({"SYMPTOM", "MEDICATION"})}
 
@@ -102,8 +106,8 @@ def test_columns_and_places_are_those_of_notes(spec: str, tmp_path: Path) -> Non
     packed = tmp_path / "more.jsonl.gz"
     packed.write_bytes(gzip.compress(b'{"key": "2", "body": "ASA"}\n'))
     fmt = NoteFormat("key", "body")
-    counts = label_notes([str(table), str(packed)], fmt, [spec], tmp_path / "out", None)
-    assert counts["terms-mine"]["MEDICATION"] == 2
+    tallies = label_notes([str(table), str(packed)], fmt, [spec], tmp_path / "out", None)
+    assert tallies["terms-mine"].entities["MEDICATION"] == 2
 
 
 def test_standard_input_is_read_once_for_all_teachers(
@@ -111,8 +115,8 @@ def test_standard_input_is_read_once_for_all_teachers(
 ) -> None:
     stdin = SimpleNamespace(buffer=io.BytesIO(b'{"id": "1", "text": "aspirin"}\n'))
     monkeypatch.setattr("sys.stdin", stdin)
-    counts = label_notes(["-"], NoteFormat(), [spec, spec], tmp_path / "out", None)
-    assert [found["MEDICATION"] for found in counts.values()] == [1, 1]
+    tallies = label_notes(["-"], NoteFormat(), [spec, spec], tmp_path / "out", None)
+    assert [tally.entities["MEDICATION"] for tally in tallies.values()] == [1, 1]
 
 
 def test_a_bad_note_is_known_before_a_teacher_is_made(tmp_path: Path) -> None:
@@ -138,7 +142,7 @@ class Failing:
 def test_a_failure_leaves_what_was_there(
     notes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(label, "make_teachers", lambda _: [Failing()])
+    monkeypatch.setattr(label, "make_teachers", lambda *_: [Failing()])
     (tmp_path / "out").mkdir()
     before = tmp_path / "out" / "failing.jsonl"
     before.write_text("of yesterday")
@@ -146,6 +150,35 @@ def test_a_failure_leaves_what_was_there(
         label_notes([notes], NoteFormat(), ["failing:"], tmp_path / "out", None)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["failing.jsonl"]
     assert before.read_text() == "of yesterday"
+
+
+@pytest.mark.parametrize(
+    ("ids", "aside"), [("abc", {}), ("ac", {"b": "no words"}), ("", dict.fromkeys("abc", "no"))]
+)
+def test_notes_set_aside_are_listed_with_the_reason(
+    notes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ids: str, aside: dict[str, str]
+) -> None:
+    class Picky(Failing):
+        def read(self, note: Note) -> Labelled:
+            if note.id not in ids:
+                raise SetAside(aside[note.id])
+            return Labelled(note, (), self.marked)
+
+    monkeypatch.setattr(label, "make_teachers", lambda *_: [Picky()])
+    out = tmp_path / "out"
+    if not ids:
+        with pytest.raises(TeacherError, match="failing: no usable answer to any of 3 notes"):
+            label_notes([notes], NoteFormat(), [""], out, None)
+        assert [path for path in out.rglob("*") if path.is_file()] == []
+        return
+    tally = label_notes([notes], NoteFormat(), [""], out, None)["failing"]
+    assert (tally.labelled, tally.set_aside) == (len(ids), Counter(aside.values()))
+    labelled = (out / "failing.jsonl").read_text().splitlines()
+    assert [json.loads(line)["id"] for line in labelled] == [i for i, _ in NOTES if i in ids]
+    listed = out / "quarantine" / "failing.jsonl"
+    assert listed.exists() == bool(aside)
+    if aside:
+        assert listed.read_text() == '{"id": "b", "reason": "no words"}\n'
 
 
 def test_a_place_that_cannot_be_written_is_named(notes: str, spec: str, tmp_path: Path) -> None:

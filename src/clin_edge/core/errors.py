@@ -4,6 +4,7 @@
 
     ClinEdgeError             1  unexpected, or no better class below
     ├── CoverageError         1  some character of a note was read by no window
+    ├── ExternalHostError     2  notes would leave the network without leave
     ├── InputError            3  an input cannot be read as promised
     ├── BundleError           4  a bundle is missing, altered or too new
     ├── MissingInstallError   5  the command needs an optional install
@@ -11,8 +12,11 @@
     └── GateError             7  a gate said no
 
 A message is one line: where, what, what to do. It never holds a note's text.
-(Exit code 2, wrong usage, is click's; 8, some notes quarantined, is not an error.)
+(Exit code 2, wrong usage, is otherwise click's; 8, some notes quarantined, is not an error.)
 """
+
+QUARANTINED = 8
+"""Exit code of a command that finished but set notes aside."""
 
 
 class ClinEdgeError(Exception):
@@ -23,6 +27,12 @@ class ClinEdgeError(Exception):
 
 class CoverageError(ClinEdgeError):
     """Some character of a note was read by no window."""
+
+
+class ExternalHostError(ClinEdgeError):
+    """A teacher would send notes outside the network and was not allowed to."""
+
+    exit_code = 2
 
 
 class InputError(ClinEdgeError):
