@@ -18,7 +18,7 @@ from typing import Any, get_args
 
 from clin_edge.core.labelled import Labelled, read_labelled
 from clin_edge.core.score import score
-from clin_edge.distill.ground import Mention, Occurrences, ground
+from clin_edge.distill.grounding.ground import Mention, Occurrences, ground
 
 N_NEAR_WORDS = 4
 

@@ -1,6 +1,6 @@
-"""Learn how words are used from unlabelled text: makes distill/teachers/word_use.npz.
+"""Learn how words are used from unlabelled text: makes distill/teachers/terminology/word_use.npz.
 
-python benchmarks/word_use.py ../shared/data/unlabelled distill/teachers/word_use.npz
+python benchmarks/word_use.py ../shared/data/unlabelled distill/teachers/terminology/word_use.npz
 
 No label and no terminology is read. Of each of the words that come at least 200 times it keeps the
 count, the share of its places after which a phrase ends, and 24 numbers that say which words stand
@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clin_edge.core.notes import read_notes
-from clin_edge.distill.teachers.everyday import SIGN, word_key
-from clin_edge.distill.teachers.noise import STOP_WORDS
+from clin_edge.distill.teachers.terminology.everyday import SIGN, word_key
+from clin_edge.distill.teachers.terminology.noise import STOP_WORDS
 
 MIN_COUNT, N_CONTEXTS, N_DIMS = 200, 1500, 24
 OFFSETS = (-2, -1, 1, 2)

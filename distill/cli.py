@@ -92,11 +92,11 @@ def label(
       clin-edge label notes.jsonl -o silver --teacher openai:llama3 --base-url http://llm:8000/v1
     """
     from clin_edge.core.notes import NoteFormat
-    from clin_edge.distill.label import label_notes, plan_notes
-    from clin_edge.distill.label_words import plan_words, tally_words
-    from clin_edge.distill.teachers.asking import Asking
-    from clin_edge.distill.teachers.llm import LlmSettings
-    from clin_edge.distill.teachers.settings import load_settings
+    from clin_edge.distill.labelling.label import label_notes, plan_notes
+    from clin_edge.distill.labelling.words import plan_words, tally_words
+    from clin_edge.distill.teachers.llm.asking import Asking
+    from clin_edge.distill.teachers.llm.teacher import LlmSettings
+    from clin_edge.distill.teachers.terminology.settings import load_settings
 
     fmt = NoteFormat(id_column, text_column)
     wanted = tuple(dict.fromkeys(one.strip() for word in labels for one in word.split(",")))

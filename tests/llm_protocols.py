@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from clin_edge.distill.teachers.usage import Usage
+from clin_edge.distill.teachers.llm.usage import Usage
 
 PROTOCOLS = ("openai", "gemini")
 

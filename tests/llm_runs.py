@@ -14,11 +14,11 @@ from clin_edge.cli import main
 from clin_edge.core.labelled import Labelled, labelled_json
 from clin_edge.core.notes import Note, NoteFormat
 from clin_edge.core.spans import Entity, Span
-from clin_edge.distill.label import label_notes
-from clin_edge.distill.label_files import Tally
-from clin_edge.distill.teachers.asking import Asking
-from clin_edge.distill.teachers.llm import LlmSettings
-from clin_edge.distill.teachers.sender import Patience
+from clin_edge.distill.labelling.files import Tally
+from clin_edge.distill.labelling.label import label_notes
+from clin_edge.distill.teachers.llm.asking import Asking
+from clin_edge.distill.teachers.llm.sender import Patience
+from clin_edge.distill.teachers.llm.teacher import LlmSettings
 from llm_server import AnswerTable, LlmServer
 
 KEY = "sk-secret-4711"

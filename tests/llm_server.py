@@ -35,7 +35,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from clin_edge.distill.teachers.usage import Usage
+from clin_edge.distill.teachers.llm.usage import Usage
 from llm_behaviours import BEHAVIOURS, Behaviour
 from llm_protocols import Exchange, Reply, Request, error_reply, json_reply, schema_fault
 

@@ -473,12 +473,13 @@ def test_every_help_has_an_example_and_ends_well(run: Run, command: str | None, 
 
 def test_every_example_in_a_help_is_a_command_with_options_that_there_are() -> None:
     for name, command in clin_edge.commands.items():
-        (example,) = re.findall(r"clin-edge (.*)", (command.help or "").split("Example:")[1])
-        told, *words = example.split()
-        assert told == name
+        examples = re.findall(r"clin-edge (.*)", (command.help or "").split("Example:")[1])
         known = {option for parameter in command.params for option in parameter.opts}
         known |= {o for parameter in command.params for o in parameter.secondary_opts}
-        assert {word for word in words if word.startswith("-") and word != "-"} <= known
+        assert examples
+        for told, *words in map(str.split, examples):
+            assert told == name
+            assert {word for word in words if word.startswith("-") and word != "-"} <= known
 
 
 def test_the_version_is_told(run: Run) -> None:

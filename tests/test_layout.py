@@ -133,7 +133,7 @@ def test_the_top_of_the_wheel_is_one_package(wheel: Path) -> None:
         ("clin_edge/runtime/samples", ".txt"),
         ("clin_edge/distill/recipes", ".toml"),
         ("clin_edge/distill/prompts", "/ner-1.toml"),
-        ("clin_edge/distill/teachers", "/prices.toml"),
+        ("clin_edge/distill/teachers/llm", "/prices.toml"),
     ],
 )
 def test_the_wheel_holds_the_data_of_the_package(wheel: Path, folder: str, suffix: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from clin_edge.core.errors import InputError
 from clin_edge.core.labelled import Labelled
-from clin_edge.distill.ground import Mention
+from clin_edge.distill.grounding.ground import Mention
 
 DEFAULT = Path(__file__).with_name("ner-1.toml")
 _TEXTS = ("name", "task", "answer", "rules")

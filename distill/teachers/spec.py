@@ -8,13 +8,13 @@ from pathlib import Path
 
 from clin_edge.core.errors import InputError
 from clin_edge.distill.teachers import Teacher
-from clin_edge.distill.teachers.asking import KINDS, Asking, LlmMaker
 from clin_edge.distill.teachers.gold import gold_teacher
-from clin_edge.distill.teachers.rxnorm import rxnorm_teacher
-from clin_edge.distill.teachers.settings import TeacherSettings
-from clin_edge.distill.teachers.sig import SigTeacher
-from clin_edge.distill.teachers.snomed import snomed_teacher
-from clin_edge.distill.teachers.terms import terms_teacher
+from clin_edge.distill.teachers.llm.asking import KINDS, Asking, LlmMaker
+from clin_edge.distill.teachers.sig.teacher import SigTeacher
+from clin_edge.distill.teachers.terminology.rxnorm import rxnorm_teacher
+from clin_edge.distill.teachers.terminology.settings import TeacherSettings
+from clin_edge.distill.teachers.terminology.snomed import snomed_teacher
+from clin_edge.distill.teachers.terminology.terms import terms_teacher
 
 Maker = Callable[[str, str, TeacherSettings], Teacher]
 """Makes a teacher of what stands after the colon, with a name."""

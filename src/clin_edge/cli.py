@@ -13,7 +13,7 @@ import click
 from clin_edge import __version__
 from clin_edge.core.errors import ClinEdgeError
 from clin_edge.distill.cli import distill, label
-from clin_edge.distill.merge_cli import merge, why
+from clin_edge.distill.merging.cli import merge, why
 from clin_edge.export.cli import evaluate, export
 from clin_edge.runtime.cli import demo, extract, verify
 

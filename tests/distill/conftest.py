@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from clin_edge.distill.teachers import sender
-from clin_edge.distill.teachers.prices import Prices
+from clin_edge.distill.teachers.llm import sender
+from clin_edge.distill.teachers.llm.prices import Prices
 from llm_runs import KEY
 
 _one_context = functools.cache(ssl.create_default_context)

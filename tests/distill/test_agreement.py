@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from clin_edge.core.labelled import Labelled
 from clin_edge.core.notes import Note
 from clin_edge.core.spans import Entity, Span
-from clin_edge.distill.agreement import (
+from clin_edge.distill.merging.agreement import (
     Kappa,
     agreements,
     as_dict,

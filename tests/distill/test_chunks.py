@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from clin_edge.core.spans import Span
-from clin_edge.distill.chunks import cut, sentence_starts
+from clin_edge.distill.teachers.llm.chunks import cut, sentence_starts
 from strategies import texts
 
 SENTENCES = (

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clin_edge.distill.dawid_skene import Fit, fit
+from clin_edge.distill.merging.dawid_skene import Fit, fit
 
 TEACHERS = "abcd"
 Votes = Counter[tuple[frozenset[str], frozenset[str]]]

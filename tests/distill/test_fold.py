@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from clin_edge.distill.fold import fold
+from clin_edge.distill.grounding.fold import fold
 from strategies import texts
 
 UNSEEN = "\u00ad\u200b\u200c\u200d\u2060\ufeff"

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from clin_edge.core.spans import Span
-from clin_edge.distill.ground import MAX_PLACES, MAX_QUOTE_CHARS, Grounded, Mention, ground
+from clin_edge.distill.grounding.ground import (
+    MAX_PLACES,
+    MAX_QUOTE_CHARS,
+    Grounded,
+    Mention,
+    ground,
+)
 
 CARRIERS = (
     "He was admitted overnight because of",

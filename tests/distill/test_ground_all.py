@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clin_edge.core.spans import Span
-from clin_edge.distill.ground import Grounded, Mention, ground
+from clin_edge.distill.grounding.ground import Grounded, Mention, ground
 
 TEXT = "Lung cancer in 2003. The cancer came back; cancer of the lung. Lung Cancer."
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from clin_edge.core.spans import Span
-from clin_edge.distill.ground import Grounded, Mention, ground
+from clin_edge.distill.grounding.ground import Grounded, Mention, ground
 from strategies import texts
 
 UNSEEN = "\u00ad\u200b"

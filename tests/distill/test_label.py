@@ -14,9 +14,9 @@ from clin_edge.core.errors import InputError, TeacherError
 from clin_edge.core.labelled import Labelled, read_labelled
 from clin_edge.core.notes import Note, NoteFormat
 from clin_edge.core.spans import Span
-from clin_edge.distill import label
-from clin_edge.distill.label import label_notes
-from clin_edge.distill.label_files import Tally
+from clin_edge.distill.labelling import label
+from clin_edge.distill.labelling.files import Tally
+from clin_edge.distill.labelling.label import label_notes
 from clin_edge.distill.teachers import SetAside
 
 NOTES = [

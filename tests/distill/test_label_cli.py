@@ -51,10 +51,10 @@ def test_a_run_tells_what_it_did_and_no_word_of_a_note(notes, tmp_path, capfd, c
     said = capfd.readouterr()
     assert (code, said.out) == (8, "")
     assert said.err.splitlines()[:4] == [
-        f"{out / 'openai-toy'}.jsonl: 0 DISEASE, 1 MEDICATION in 2 notes",
+        f"{out / 'openai-toy'}.jsonl: 0 DISEASE, 1 MEDICATION",
         "  quotes placed: 1 exact",
         said.err.splitlines()[2],
-        f"  1 notes set aside, see {out / 'quarantine' / 'openai-toy.jsonl'}: "
+        f"  1 of 3 notes set aside, see {out / 'quarantine' / 'openai-toy.jsonl'}: "
         "1 no entry with a quote and a label asked for",
     ]
     assert said.err.splitlines()[2].startswith("  5 replies, ")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from clin_edge.core.errors import TeacherError
-from clin_edge.distill.teachers.usage import Usage
+from clin_edge.distill.teachers.llm.usage import Usage
 from llm_protocols import Request
 from llm_runs import (
     LABELS,

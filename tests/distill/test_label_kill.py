@@ -28,7 +28,7 @@ N_NOTES, N_KILLS, CONCURRENCY = 80, 8, 4
 FORK = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(
     [
-        *("__main__", "llm_runs", "clin_edge.distill.teachers.openai_client"),
+        *("__main__", "llm_runs", "clin_edge.distill.teachers.llm.openai"),
         *("httpcore2", "openai.resources.chat.completions"),
     ]
 )

@@ -12,9 +12,9 @@ import pytest
 from clin_edge.core.errors import InputError, TeacherError
 from clin_edge.core.labelled import Labelled, read_labelled
 from clin_edge.core.notes import NoteFormat
-from clin_edge.distill.label import label_notes
-from clin_edge.distill.teachers.llm import LlmSettings
-from clin_edge.distill.teachers.sender import Patience
+from clin_edge.distill.labelling.label import label_notes
+from clin_edge.distill.teachers.llm.sender import Patience
+from clin_edge.distill.teachers.llm.teacher import LlmSettings
 from llm_protocols import Request
 from llm_runs import (
     NAMES,
@@ -217,7 +217,7 @@ def test_a_store_that_fails_ends_the_spending(tmp_path: Path, monkeypatch) -> No
     def full(*_: object) -> None:
         raise InputError("replies.sqlite: cannot be written")
 
-    monkeypatch.setattr("clin_edge.distill.teachers.replies.ReplyStore.add", full)
+    monkeypatch.setattr("clin_edge.distill.teachers.llm.replies.ReplyStore.add", full)
     with LlmServer(answers(items), delay_s=0.01) as server:
         with pytest.raises(InputError, match="cannot be written"):
             run(items, [SPECS["openai"]], tmp_path / "out", quick(server, tmp_path / "r"), 2)

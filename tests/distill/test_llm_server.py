@@ -22,7 +22,7 @@ from google import genai
 from google.genai import types
 
 import llm_server
-from clin_edge.distill.teachers.usage import Usage
+from clin_edge.distill.teachers.llm.usage import Usage
 from llm_protocols import PROTOCOLS
 from llm_server import BEHAVIOURS, AnswerTable, LlmServer, closed_port, count_tokens
 

@@ -13,8 +13,8 @@ from hypothesis.strategies import DrawFn
 from clin_edge.core.labelled import Labelled
 from clin_edge.core.notes import Note
 from clin_edge.core.spans import Entity, Span, alternatives
-from clin_edge.distill.dawid_skene import Fit, fit
-from clin_edge.distill.merge import (
+from clin_edge.distill.merging.dawid_skene import Fit, fit
+from clin_edge.distill.merging.rules import (
     DAWID_SKENE,
     INTERSECTION,
     MAJORITY,
@@ -314,7 +314,7 @@ def test_the_model_sees_clusters_and_every_word_outside_them() -> None:
 
 def test_boundaries_go_by_the_weights_of_the_backers(monkeypatch: pytest.MonkeyPatch) -> None:
     fit = Fit(0.1, {"a": 0.9, "b": 0.5, "c": 0.5}, {"a": 0.001, "b": 0.1, "c": 0.1})
-    monkeypatch.setattr("clin_edge.distill.merge.fit_clusters", lambda _: {"DISEASE": fit})
+    monkeypatch.setattr("clin_edge.distill.merging.rules.fit_clusters", lambda _: {"DISEASE": fit})
     said = {
         "a": says((0, 8, "DISEASE")),
         "b": says((3, 8, "DISEASE")),

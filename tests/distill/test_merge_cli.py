@@ -13,8 +13,8 @@ from clin_edge.cli import clin_edge
 from clin_edge.core.labelled import Labelled, read_labelled
 from clin_edge.core.notes import Note
 from clin_edge.core.spans import Entity, Span
-from clin_edge.distill import merge_cli
-from clin_edge.distill.merge import RULES
+from clin_edge.distill.merging import cli as merge_cli
+from clin_edge.distill.merging.rules import RULES
 from tiny import Done, cli, write_labelled
 
 TEXT = "gout asthma on aspirin"

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clin_edge.core.spans import Span
-from clin_edge.distill.fold import fold
-from clin_edge.distill.places import Places, words
+from clin_edge.distill.grounding.fold import fold
+from clin_edge.distill.grounding.places import Places, words
 from strategies import texts
 
 

@@ -11,7 +11,7 @@ from clin_edge.core.errors import InputError
 from clin_edge.core.labelled import Labelled, read_labelled
 from clin_edge.core.notes import Note
 from clin_edge.core.spans import Entity, Span
-from clin_edge.distill.silver import (
+from clin_edge.distill.merging.silver import (
     merged_items,
     read_teachers,
     said_by,

@@ -14,10 +14,10 @@ from clin_edge.core.labelled import Labelled
 from clin_edge.core.notes import Note
 from clin_edge.core.score import score
 from clin_edge.core.spans import Entity, Span
-from clin_edge.distill import subsets
-from clin_edge.distill.merge import RULES, merge_notes
-from clin_edge.distill.silver import Teachers, said_by
-from clin_edge.distill.subsets import choose, halves, scorable, score_again, try_all
+from clin_edge.distill.merging import subsets
+from clin_edge.distill.merging.rules import RULES, merge_notes
+from clin_edge.distill.merging.silver import Teachers, said_by
+from clin_edge.distill.merging.subsets import choose, halves, scorable, score_again, try_all
 
 GOLD_FILE = Path("gold.jsonl")
 TEXT = "ab cd ef gh ij kl mn op"

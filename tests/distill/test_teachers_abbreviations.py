@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clin_edge.distill.teachers.abbreviations import definitions, long_form
-from clin_edge.distill.teachers.match import Dictionary, MatchSettings, Term
+from clin_edge.distill.teachers.terminology.abbreviations import definitions, long_form
+from clin_edge.distill.teachers.terminology.match import Dictionary, MatchSettings, Term
 
 
 def defined(text: str) -> list[tuple[str, str]]:

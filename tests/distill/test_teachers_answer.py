@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clin_edge.distill.ground import Mention
-from clin_edge.distill.teachers import answer
-from clin_edge.distill.teachers.answer import MAX_ANSWER_CHARS, BrokenAnswer, read_answer
+from clin_edge.distill.grounding.ground import Mention
+from clin_edge.distill.teachers.llm import answer
+from clin_edge.distill.teachers.llm.answer import MAX_ANSWER_CHARS, BrokenAnswer, read_answer
 
 LABELS = ("MEDICATION", "DISEASE")
 ENTITY = {"near": "took", "quote": "aspirin", "label": "MEDICATION"}

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from clin_edge.core.errors import ClinEdgeError, InputError
-from clin_edge.distill.teachers.asking import Asking, LlmMaker
-from clin_edge.distill.teachers.llm import LlmTeacher
+from clin_edge.distill.teachers.llm.asking import Asking, LlmMaker
+from clin_edge.distill.teachers.llm.teacher import LlmTeacher
 from llm_runs import KEY, LABELS, marked, quick, write_labelled
 
 pytestmark = pytest.mark.usefixtures("llm_env")

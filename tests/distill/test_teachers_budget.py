@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clin_edge.distill.teachers.budget import Budget, BudgetSpent
+from clin_edge.distill.teachers.llm.budget import Budget, BudgetSpent
 
 
 def take(budget: Budget, cost: float, tokens: int = 0) -> None:

@@ -16,10 +16,10 @@ import pytest
 
 from clin_edge.core.errors import TeacherError
 from clin_edge.distill.prompts import load_prompt
-from clin_edge.distill.teachers.client import Busy, Client, Rejected, Reply, Request, usage
-from clin_edge.distill.teachers.gemini_client import GeminiClient
-from clin_edge.distill.teachers.openai_client import OpenAIClient
-from clin_edge.distill.teachers.usage import Usage
+from clin_edge.distill.teachers.llm.client import Busy, Client, Rejected, Reply, Request, usage
+from clin_edge.distill.teachers.llm.gemini import GeminiClient
+from clin_edge.distill.teachers.llm.openai import OpenAIClient
+from clin_edge.distill.teachers.llm.usage import Usage
 from llm_protocols import PROTOCOLS, json_reply
 from llm_runs import KEY
 from llm_server import BEHAVIOURS, Behaviour, LlmServer, closed_port
@@ -155,7 +155,7 @@ def test_a_server_that_refuses_either_limit_is_not_asked_for_ever(
 
 
 def test_at_home_the_newer_limit_is_sent(server: LlmServer, make: Maker, monkeypatch) -> None:
-    monkeypatch.setattr("clin_edge.distill.teachers.openai_client.HOME", server.openai_url)
+    monkeypatch.setattr("clin_edge.distill.teachers.llm.openai.HOME", server.openai_url)
     make("openai", server.url).send(REQUEST)
     assert server.requests[0].body["max_completion_tokens"] == 99
 
@@ -239,8 +239,8 @@ def test_an_error_tells_nothing_of_what_was_said(
 
 ASK = """
 import logging, sys
-from clin_edge.distill.teachers.client import Request
-from clin_edge.distill.teachers.openai_client import OpenAIClient
+from clin_edge.distill.teachers.llm.client import Request
+from clin_edge.distill.teachers.llm.openai import OpenAIClient
 assert logging.getLogger("openai").level == logging.DEBUG  # this is what the variable does
 client = OpenAIClient("t", "toy", sys.argv[1], sys.argv[2], outside=False, timeout_s=20)
 client.send(Request("system", "Zebulon has gout", {"type": "string"}, 9))

@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 
 from clin_edge.core.errors import InputError
-from clin_edge.distill.teachers.everyday import EverydaySettings, everyday, word_key, word_use
-from clin_edge.distill.teachers.match import Dictionary, MatchSettings, Term
-from clin_edge.distill.teachers.noise import STOP_WORDS, read_stop_list
+from clin_edge.distill.teachers.terminology.everyday import (
+    EverydaySettings,
+    everyday,
+    word_key,
+    word_use,
+)
+from clin_edge.distill.teachers.terminology.match import Dictionary, MatchSettings, Term
+from clin_edge.distill.teachers.terminology.noise import STOP_WORDS, read_stop_list
 
 # Names no one doubts; from these alone the use of a drug's name is learned.
 DRUG_NAMES = """

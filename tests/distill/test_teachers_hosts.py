@@ -15,8 +15,8 @@ import pytest
 
 from clin_edge.cli import main
 from clin_edge.core.errors import ExternalHostError, InputError
-from clin_edge.distill.teachers import http
-from clin_edge.distill.teachers.http import (
+from clin_edge.distill.teachers.llm import http
+from clin_edge.distill.teachers.llm.http import (
     check_way,
     host_of,
     http_client,

@@ -18,13 +18,13 @@ from clin_edge.core.labelled import Labelled
 from clin_edge.core.notes import Note
 from clin_edge.distill.prompts import Prompt, load_prompt
 from clin_edge.distill.teachers import SetAside
-from clin_edge.distill.teachers.budget import Budget
-from clin_edge.distill.teachers.client import CUT_OFF, Reply, Request
-from clin_edge.distill.teachers.llm import LlmSettings, LlmTeacher
-from clin_edge.distill.teachers.prices import Price
-from clin_edge.distill.teachers.replies import ReplyStore
-from clin_edge.distill.teachers.sender import Patience, Sender, bounds
-from clin_edge.distill.teachers.usage import Usage
+from clin_edge.distill.teachers.llm.budget import Budget
+from clin_edge.distill.teachers.llm.client import CUT_OFF, Reply, Request
+from clin_edge.distill.teachers.llm.prices import Price
+from clin_edge.distill.teachers.llm.replies import ReplyStore
+from clin_edge.distill.teachers.llm.sender import Patience, Sender, bounds
+from clin_edge.distill.teachers.llm.teacher import LlmSettings, LlmTeacher
+from clin_edge.distill.teachers.llm.usage import Usage
 from llm_runs import LABELS, answers, marked
 from strategies import texts
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from clin_edge.core.errors import MissingInstallError, TeacherError
 from clin_edge.core.notes import Note
 from clin_edge.core.spans import Entity, Span
-from clin_edge.distill.teachers.match import (
+from clin_edge.distill.teachers.terminology.match import (
     Dictionary,
     Match,
     MatchSettings,

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clin_edge.core.errors import InputError
-from clin_edge.distill.teachers.prices import TABLE, Price, Prices
-from clin_edge.distill.teachers.usage import Usage
+from clin_edge.distill.teachers.llm.prices import TABLE, Price, Prices
+from clin_edge.distill.teachers.llm.usage import Usage
 
 PAPER = ("gpt-4o", "gpt-4o-mini", "o1-mini", "gemini-1.5-flash")  # and what followed them
 PACKAGE = Prices.load()

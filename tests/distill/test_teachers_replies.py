@@ -20,8 +20,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from clin_edge.core.errors import InputError
-from clin_edge.distill.teachers.replies import FILE, Attempt, ReplyStore
-from clin_edge.distill.teachers.usage import Usage
+from clin_edge.distill.teachers.llm.replies import FILE, Attempt, ReplyStore
+from clin_edge.distill.teachers.llm.usage import Usage
 
 SECRET = "Mrs Quillfeather took zanubrutinib"
 USED = Usage(input=7, cached=3, output=5, reasoning=1)
@@ -145,8 +145,8 @@ def test_many_may_make_the_same_folder_at_once(folder: Path) -> None:
 WRITERS = """
     import os, sys
     from pathlib import Path
-    from clin_edge.distill.teachers.replies import Attempt, ReplyStore
-    from clin_edge.distill.teachers.usage import Usage
+    from clin_edge.distill.teachers.llm.replies import Attempt, ReplyStore
+    from clin_edge.distill.teachers.llm.usage import Usage
 
     def write(folder, key, first, last, size):
         with ReplyStore(Path(folder)) as store:

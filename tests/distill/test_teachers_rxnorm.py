@@ -6,7 +6,7 @@ import pytest
 
 from clin_edge.core.errors import InputError, TeacherError
 from clin_edge.core.notes import Note
-from clin_edge.distill.teachers.rxnorm import RxNormSettings, base_name, rxnorm_teacher
+from clin_edge.distill.teachers.terminology.rxnorm import RxNormSettings, base_name, rxnorm_teacher
 
 
 def row(

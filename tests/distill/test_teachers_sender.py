@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from clin_edge.core.errors import TeacherError
 from clin_edge.distill.teachers import SetAside
-from clin_edge.distill.teachers.budget import Budget
-from clin_edge.distill.teachers.client import Busy, Rejected, Reply, Request
-from clin_edge.distill.teachers.prices import Price
-from clin_edge.distill.teachers.sender import MAX_WAIT_S, Patience, Sender, Spent, bounds
-from clin_edge.distill.teachers.usage import Usage
+from clin_edge.distill.teachers.llm.budget import Budget
+from clin_edge.distill.teachers.llm.client import Busy, Rejected, Reply, Request
+from clin_edge.distill.teachers.llm.prices import Price
+from clin_edge.distill.teachers.llm.sender import MAX_WAIT_S, Patience, Sender, Spent, bounds
+from clin_edge.distill.teachers.llm.usage import Usage
 
 REQUEST = Request("system", "user", {"type": "object"}, 100)
 USED = Usage(60, 20, 10, 5)

@@ -8,8 +8,8 @@ import pytest
 
 from clin_edge.core.errors import InputError
 from clin_edge.core.notes import Note
-from clin_edge.distill.teachers.settings import TeacherSettings, load_settings
 from clin_edge.distill.teachers.spec import make_teachers
+from clin_edge.distill.teachers.terminology.settings import TeacherSettings, load_settings
 
 TABLE = "id\tname\tsynonyms\tlabel\n1\tmetformin\tglucophage\tCHEMICAL\n2\tgout\t\tDISEASE\n"
 TEXT = "Gout; metformin, once called glucophage."

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from clin_edge.core.notes import Note
 from clin_edge.distill.teachers import Teacher
-from clin_edge.distill.teachers.sig import LABELS, SigTeacher
-from clin_edge.distill.teachers.sig_grammar import fold
+from clin_edge.distill.teachers.sig.grammar import fold
+from clin_edge.distill.teachers.sig.teacher import LABELS, SigTeacher
 from strategies import texts
 
 LINES = Path(__file__).with_name("sig_lines.txt")

@@ -7,7 +7,11 @@ import pytest
 
 from clin_edge.core.errors import InputError, TeacherError
 from clin_edge.core.notes import Note
-from clin_edge.distill.teachers.snomed import SYMPTOM_ROOT, SnomedSettings, snomed_teacher
+from clin_edge.distill.teachers.terminology.snomed import (
+    SYMPTOM_ROOT,
+    SnomedSettings,
+    snomed_teacher,
+)
 
 FULL_NAME, SYNONYM, IS_A = "900000000000003001", "900000000000013009", "116680003"
 HEADERS = {

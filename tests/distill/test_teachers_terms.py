@@ -6,8 +6,8 @@ import pytest
 
 from clin_edge.core.errors import InputError, TeacherError
 from clin_edge.core.notes import Note
-from clin_edge.distill.teachers.match import MatchSettings
-from clin_edge.distill.teachers.terms import TermsSettings, terms_teacher
+from clin_edge.distill.teachers.terminology.match import MatchSettings
+from clin_edge.distill.teachers.terminology.terms import TermsSettings, terms_teacher
 
 TABLE = (
     "id\tname\tsynonyms\tlabel\textra\n"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clin_edge.distill.teachers.tokens import form, gap, tokenize, words
+from clin_edge.distill.teachers.terminology.tokens import form, gap, tokenize, words
 
 ALPHABET = st.sampled_from("abSs'’-/., \n\r\u00a0éß５²µ\u0301\u200d\u00adक्षी😀_9")
 

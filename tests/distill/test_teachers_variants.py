@@ -2,9 +2,13 @@
 
 import pytest
 
-from clin_edge.distill.teachers.clinical_drugs import ClinicalDrug, DrugPart, parse_clinical_drug
-from clin_edge.distill.teachers.match import Dictionary, MatchSettings, Term
-from clin_edge.distill.teachers.variants import common_heads, spellings
+from clin_edge.distill.teachers.terminology.clinical_drugs import (
+    ClinicalDrug,
+    DrugPart,
+    parse_clinical_drug,
+)
+from clin_edge.distill.teachers.terminology.match import Dictionary, MatchSettings, Term
+from clin_edge.distill.teachers.terminology.variants import common_heads, spellings
 
 OF_NAMES = ("cancer of bone", "cancer of skin")
 

@@ -12,8 +12,8 @@ from clin_edge.core.errors import InputError
 from clin_edge.core.labelled import Labelled
 from clin_edge.core.notes import Note
 from clin_edge.core.spans import Entity, Span
-from clin_edge.distill.silver import said_by
-from clin_edge.distill.why import as_dict, read_folder, table, why
+from clin_edge.distill.merging.silver import said_by
+from clin_edge.distill.merging.why import as_dict, read_folder, table, why
 from tiny import write_labelled
 
 TEXT = "Chest pain at rest; chest\n pain gone. CHESTPAIN? No chest  pains."

@@ -1,0 +1,1 @@
+"""From what a language model quotes to where it stands in a note."""

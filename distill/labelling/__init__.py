@@ -1,0 +1,1 @@
+"""Teachers put to work on notes."""

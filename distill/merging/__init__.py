@@ -1,0 +1,1 @@
+"""Several teachers made one, and who taught what."""

@@ -1,0 +1,1 @@
+"""Rules for medication lines as a teacher."""

@@ -1,0 +1,1 @@
+"""Terminologies as teachers: their names, found in a note."""
