@@ -17,7 +17,8 @@ from clin_edge.distill.merging.subsets import Trial
 def table(trials: Sequence[Trial], n_first: int, n_second: int) -> list[str]:
     """Give the lines of a table of the trials that were scored twice, and what to make of it."""
     lines = [
-        f"strict, all labels: on {n_first:,} gold notes, and again on {n_second:,} others",
+        f"strict, all labels (who marks few misses the rest): on {n_first:,} gold notes, "
+        f"and again on {n_second:,} others",
         "   F1  95 %             P      R  again  rule          teachers",
     ]
     for trial in trials:

@@ -123,7 +123,7 @@ def test_gold_scores_every_set_and_best_writes_the_best(run, silver, gold, tmp_p
     assert (done.code, done.out) == (0, "")
     lines = done.err.splitlines()
     assert lines[0].endswith("1 of 8 notes are not in every teacher's file and are not scored")
-    assert lines[1].startswith("strict, all labels: on ")
+    assert lines[1].startswith("strict, all labels (who marks few misses the rest): on ")
     assert lines[3] == "1.000  1.000–1.000  1.000  1.000  1.000  union         a + b"
     assert sum(" alone " in line for line in lines) == 3
     assert lines[-2] == (
@@ -170,7 +170,7 @@ def test_the_best_may_be_scored_again_on_a_second_file(run, silver, tmp_path: Pa
     )
     done = run("merge", *silver, "-o", tmp_path / "s.jsonl", *files)
     lines = done.err.splitlines()
-    assert lines[0] == "strict, all labels: on 4 gold notes, and again on 3 others"
+    assert lines[0] == "strict, all labels (who marks few misses the rest): on 4 gold notes, and again on 3 others"
     assert lines[2] == "1.000  1.000–1.000  1.000  1.000  0.800  union         a + b"
     assert "1.000 is too good" in lines[-2]
     assert "it is 0.800 (0.800–0.800)" in lines[-2]

@@ -293,3 +293,22 @@ def test_requests_and_replies_show_no_text_when_printed() -> None:
     shown = repr(REQUEST) + repr(Reply("Zebulon", "refused", "toy", Usage()))
     assert "Zebulon" not in shown
     assert "DISEASE" not in shown
+
+
+@pytest.mark.parametrize(
+    ("protocol", "behaviour", "after_s"),
+    [
+        ("openai", "rate_limit_second", 1.0),
+        ("gemini", "rate_limit_second", 1.0),
+        ("openai", "rate_limit_ms", 0.02),
+        ("gemini", "rate_limit_info", 1.5),  # in the body, as Google says it
+        ("gemini", "rate_limit", None),
+    ],
+)
+def test_how_long_a_server_asks_to_wait(
+    server: LlmServer, make: Maker, protocol: str, behaviour: str, after_s: float | None
+) -> None:
+    server.misbehave(behaviour)
+    with pytest.raises(Busy) as caught:
+        make(protocol, server.url).send(REQUEST)
+    assert (caught.value.after_s, caught.value.sent) == (after_s, False)

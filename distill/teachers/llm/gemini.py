@@ -59,8 +59,13 @@ class GeminiClient:
                 model=self._model, contents=request.user, config=config
             )
         except errors.APIError as error:
-            headers = getattr(error.response, "headers", {})
-            reason = words(dig(error.details, "error", "details", 0, "reason"))
+            said = dig(error.details, "error", "details")
+            details = said if isinstance(said, list) else []
+            reason = next((words(dig(d, "reason")) for d in details if dig(d, "reason")), "")
+            # Google says how long to wait in the body, such as "1.5s".
+            delay = next((words(dig(d, "retryDelay")) for d in details if dig(d, "retryDelay")), "")
+            headers = {"retry-after": delay.removesuffix("s")} if delay else {}
+            headers |= dict(getattr(error.response, "headers", {}))
             raise refusal(self._teacher, self._host, error.code, reason, headers) from None
         except httpx2.TimeoutException as error:
             sent = not isinstance(error, httpx2.ConnectTimeout)
