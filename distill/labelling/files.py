@@ -6,7 +6,7 @@ import json
 import os
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -137,6 +137,7 @@ def _report(teacher: LlmTeacher, tally: Tally) -> dict[str, object]:
         "host": teacher.host,
         "prompt": teacher.prompt.version,
         "labels": sorted(teacher.marked),
+        "price": asdict(teacher.sender.price),
         "notes": {"labelled": tally.labelled, "set_aside": dict(tally.set_aside)},
         "entities": dict(tally.entities),
         "placed": dict(tally.placed),

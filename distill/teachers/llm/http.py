@@ -42,7 +42,8 @@ def host_of(url: str) -> str:
     except ValueError:
         host = None
     if not host or parts.scheme not in ("http", "https"):
-        raise InputError(f"--base-url {url}: expected http://HOST or https://HOST")
+        # It may hold a password: it is not shown.
+        raise InputError("--base-url: not an address; expected http://HOST or https://HOST")
     return host
 
 

@@ -101,12 +101,6 @@ class ReplyStore:
                 (key, *map(_written, words), *counts),
             )
 
-    def forget(self, key: str) -> None:
-        """Wipe all attempts at this question from the disk; raises ``InputError``."""
-        with self._lock, self._told():
-            self._db.execute("DELETE FROM attempt WHERE key = ?", (key,))
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-
     def close(self) -> None:
         """Close the file."""
         with self._lock:
@@ -164,7 +158,6 @@ class ReplyStore:
                 execute("ROLLBACK")
         execute("PRAGMA journal_mode = WAL").fetchone()
         execute("PRAGMA synchronous = FULL")
-        execute("PRAGMA secure_delete = ON").fetchone()
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
