@@ -168,3 +168,13 @@ def test_a_hostile_text_of_full_length_takes_no_time(piece: str) -> None:
 def test_an_answer_shows_no_text_when_printed() -> None:
     assert "aspirin" not in repr(read_answer(GOOD, LABELS))
     assert "took" not in repr(read_answer(GOOD, LABELS))
+
+
+def test_keys_of_a_model_that_was_not_held_to_the_schema() -> None:
+    loose = {"text": "gout", "type": "disease", "context": "has"}
+    ours = {"quote": "aspirin", "text": "the note", "label": "MEDICATION", "type": 3}
+    got = read_answer(json.dumps({"entities": [loose, ours]}), ["DISEASE", "MEDICATION"])
+    assert got.mentions == (
+        Mention("gout", "DISEASE", "has"),
+        Mention("aspirin", "MEDICATION", ""),
+    )

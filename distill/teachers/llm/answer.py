@@ -17,6 +17,8 @@ _OPENING = re.compile(r"[{\[]")
 _MAX_OPENINGS = 50
 _ASIDE_CHARS = 10  # brackets in the words around the answer break off this soon
 _BROKEN = "cut off or broken JSON"
+# Ours first; then what models write that were not held to a schema.
+_KEYS = (("quote", "text"), ("label", "type"), ("near", "context"))
 _DECODER = json.JSONDecoder(strict=False)  # control characters inside strings are let through
 
 
@@ -35,9 +37,9 @@ class Answer:
 def read_answer(text: str, labels: Collection[str]) -> Answer:
     """Read ``{"entities": [{"quote", "label", "near"}]}``, or the bare list.
 
-    Code fences, thoughts in ``<think>`` tags and words around the JSON are passed over. An entry
-    without quote or label, or of a label not asked for, is dropped and counted; labels are compared
-    without case.
+    ``text``, ``type`` and ``context`` are understood for these. Code fences, thoughts in
+    ``<think>`` tags and words around the JSON are passed over. An entry without quote or label, or
+    of a label not asked for, is dropped and counted; labels are compared without case.
 
     Raises:
         BrokenAnswer: If there is no such JSON, it is cut off or too long, or no entry is usable.
@@ -113,9 +115,8 @@ def _entries(text: str) -> list[object]:
 def _fields(entry: object) -> tuple[str | None, str | None, str]:
     if not isinstance(entry, dict):
         return None, None, ""
-    quote, label, near = entry.get("quote"), entry.get("label"), entry.get("near")
-    return (
-        quote if isinstance(quote, str) else None,
-        label if isinstance(label, str) else None,
-        near if isinstance(near, str) else "",
+    quote, label, near = (
+        next((entry[key] for key in keys if isinstance(entry.get(key), str)), None)
+        for keys in _KEYS
     )
+    return quote, label, near or ""
