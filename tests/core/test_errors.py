@@ -11,6 +11,7 @@ from clin_edge.core.errors import ClinEdgeError, MissingInstallError
 CODES = {
     "ClinEdgeError": 1,
     "CoverageError": 1,
+    "ExternalHostError": 2,
     "InputError": 3,
     "BundleError": 4,
     "MissingInstallError": 5,
