@@ -14,6 +14,7 @@ _SIGNS = str.maketrans(
         **dict.fromkeys("'’‘‛ʼ´`′＇", "'"),
         **dict.fromkeys('"“”„‟«»″＂', '"'),
         **dict.fromkeys("-‐‑‒–—―−﹣－", "-"),
+        **dict.fromkeys("⁄∕", "/"),
         **dict.fromkeys(_UNSEEN),
     }
 )
@@ -33,7 +34,7 @@ class Folded:
 
 
 def fold(text: str) -> Folded:
-    r"""Fold case and Unicode compatibility forms; unify quotation marks, dashes and blanks.
+    r"""Fold case and Unicode compatibility forms; unify quotes, dashes, slashes and blanks.
 
     A run of blanks and line breaks becomes one space, none at the ends; what is invisible goes.
     Letters stay decomposed (NFKD), each with its accents.

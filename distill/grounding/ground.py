@@ -14,7 +14,8 @@ fuzzy
     signs are as quoted. Between words, blanks and up to three of ``, - / ( ) [ ] ' "`` may differ,
     between two numbers blanks alone; such signs around the quote are taken if they stand there.
 
-No match cuts a word or a number: ``5 mg`` is not found in ``2.5 mg``, nor ``HA`` in ``HALDOL``.
+No match cuts a word or a number: ``5 mg`` is not found in ``2.5 mg`` nor ``2 tablets`` in
+``1/2 tablets`` nor ``HA`` in ``HALDOL``.
 Where a quote stands at several places, the words before it (``near``) must tell them apart, or
 there must be as many claims as places; no words before it can mean the text's start. A fuzzy
 match is taken where there is no closer one, or where all the words before it agree, two at least,

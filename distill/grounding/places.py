@@ -20,7 +20,7 @@ _MARKS = "".join(
 )
 _SOFT = "-,/()[]'\""
 _TOKEN = re.compile(
-    rf"(?P<number>\d+(?:[.,]\d+)*+)|(?P<word>[^\W\d_](?:[^\W\d_]|[{_MARKS}])*+)"
+    rf"(?P<number>\d+(?:[.,/]\d+)*+)|(?P<word>[^\W\d_](?:[^\W\d_]|[{_MARKS}])*+)"
     rf"|[^\s{re.escape(_SOFT)}]"
 )
 _GAP = re.compile(rf" ?[{re.escape(_SOFT)}]{{0,3}} ?")
@@ -159,10 +159,10 @@ def _cuts(text: str, at: int) -> bool:
     before, after = text[at - 1], text[at]
     if before.isalnum() or before in _MARKS:
         if after.isalnum():
-            head = text[max(at - 20, 0) : at].rstrip("0123456789.,")[-1:]
+            head = text[max(at - 20, 0) : at].rstrip("0123456789.,/")[-1:]
             return not (before.isdecimal() and after.isalpha() and not head.isalpha())
-        return before.isdecimal() and after in ".," and text[at + 1 : at + 2].isdecimal()
-    if not (after.isdecimal() and before in ".,"):
+        return before.isdecimal() and after in ".,/" and text[at + 1 : at + 2].isdecimal()
+    if not (after.isdecimal() and before in ".,/"):
         return False
     first = text[max(at - 2, 0) : at - 1]
     return first.isdecimal() or (before == "." and not first.isalpha())  # .5

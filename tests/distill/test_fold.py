@@ -52,7 +52,8 @@ def plain(text: str) -> str:
 
 
 def unify(text: str) -> str:
-    for sign, forms in ("'", "’‘‛ʼ´`′＇"), ('"', "“”„‟«»″＂"), ("-", "‐‑‒–—―−﹣－"):
+    quotes = ("'", "’‘‛ʼ´`′＇"), ('"', "“”„‟«»″＂")
+    for sign, forms in (*quotes, ("-", "‐‑‒–—―−﹣－"), ("/", "⁄∕")):
         for form in forms:
             text = text.replace(form, sign)
     return text

@@ -38,7 +38,7 @@ def tokens_of(text: str) -> tuple[list[str], list[str]]:
     """Cut a plain text into words, numbers and signs, and the gaps around and between them."""
     tokens, gaps, at = [], [""], 0
     while at < len(text):
-        word = re.match(r"\d+([.,]\d+)*|([^\W\d_][\u0300-\u036f]*)+", text[at:])
+        word = re.match(r"\d+([.,/]\d+)*|([^\W\d_][\u0300-\u036f]*)+", text[at:])
         if not word and (text[at] == " " or text[at] in SOFT):
             gaps[-1] += text[at]
             at += 1
@@ -106,10 +106,10 @@ def same_words(said: str, quoted: str) -> bool:
 
 def runs(text: str) -> list[tuple[int, int, int]]:
     """Give what must not be cut, from start to end, and where a unit follows a number in it."""
-    run = r"(?:(?<![^\W\d_])\.(?=\d))?(?:[^\W_][\u0300-\u036f]*|(?<=\d)[.,](?=\d))+"
+    run = r"(?:(?<![^\W\d_])\.(?=\d))?(?:[^\W_][\u0300-\u036f]*|(?<=\d)[.,/](?=\d))+"
     found = []
     for match in re.finditer(run, text):
-        number = re.match(r"[.\d,]*", match[0])
+        number = re.match(r"[.\d,/]*", match[0])
         found.append((match.start(), match.end(), match.start() + (number.end() if number else 0)))
     return found
 
