@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -71,6 +71,8 @@ class Sheet:
         self._closing.__exit__(kind, error, trace)
         for path in self._streams:
             _part(path).unlink(missing_ok=True)
+        with suppress(OSError):  # it holds something, or was never made
+            self._aside.parent.rmdir()
 
     def write(self, note: Note, asked: Asked) -> None:
         """Write what became of a note."""

@@ -234,3 +234,19 @@ def test_no_text_takes_more_tokens_than_the_bound(text: str, most: int) -> None:
     bound = bounds(Request("", text, {}, most))
     assert bound.input >= len(text.encode())
     assert bound.output == most
+
+
+def test_a_server_that_was_never_there_ends_the_run_at_once(waits: list[float]) -> None:
+    asked, script = sender(Busy("no connection"))
+    with pytest.raises(TeacherError, match=r"^toy: no connection to its server; check"):
+        asked.send(REQUEST)
+    assert (script.n_sent, waits) == (1, [])
+
+
+@pytest.mark.parametrize("before", [GOOD, Busy("status 500")])
+@pytest.mark.usefixtures("waits")
+def test_one_that_was_there_is_waited_for(before: Reply | Busy) -> None:
+    asked, script = sender(before, Busy("no connection"), Busy("no connection"))
+    for _ in range(2):
+        assert asked.send(REQUEST)[0] is GOOD
+    assert not script.steps

@@ -75,6 +75,7 @@ class Rejected(Exception):
     """The server will not answer this request; the message is the reason."""
 
 
+NO_CONNECTION = "no connection"
 CUT_OFF, REFUSED = "cut off", "refused"
 GARBLED = "not a reply of the protocol"
 

@@ -9,6 +9,7 @@ from google.genai import errors, types
 from clin_edge.distill.teachers.llm.client import (
     CUT_OFF,
     GARBLED,
+    NO_CONNECTION,
     REFUSED,
     Busy,
     Reply,
@@ -71,7 +72,7 @@ class GeminiClient:
             sent = not isinstance(error, httpx2.ConnectTimeout)
             raise Busy("no answer in time", sent=sent) from None
         except httpx2.ConnectError:
-            raise Busy("no connection") from None
+            raise Busy(NO_CONNECTION) from None
         except (httpx2.HTTPError, ValueError):
             raise Busy("a torn or oversized reply", sent=True) from None
         raw = response.sdk_http_response

@@ -12,6 +12,7 @@ import openai
 from clin_edge.distill.teachers.llm.client import (
     CUT_OFF,
     GARBLED,
+    NO_CONNECTION,
     REFUSED,
     Busy,
     Reply,
@@ -92,7 +93,7 @@ class OpenAIClient:
                 raise Busy("no answer in time", sent=sent) from None
             except openai.APIConnectionError as error:
                 if isinstance(error.__cause__, httpx2.ConnectError):
-                    raise Busy("no connection") from None
+                    raise Busy(NO_CONNECTION) from None
                 raise Busy("a torn or oversized reply", sent=True) from None
             except (httpx2.HTTPError, openai.OpenAIError, ValueError):
                 raise Busy("a torn or oversized reply", sent=True) from None

@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 from clin_edge.core.errors import TeacherError
 from clin_edge.distill.teachers import SetAside
 from clin_edge.distill.teachers.llm.budget import Budget, BudgetSpent
-from clin_edge.distill.teachers.llm.client import Busy, Client, Rejected, Reply, Request
+from clin_edge.distill.teachers.llm.client import (
+    NO_CONNECTION,
+    Busy,
+    Client,
+    Rejected,
+    Reply,
+    Request,
+)
 from clin_edge.distill.teachers.llm.prices import Price
 from clin_edge.distill.teachers.llm.usage import Usage
 
@@ -88,6 +95,7 @@ class Sender:
         self._lock = threading.Lock()
         self._not_before = 0.0
         self._down = 0
+        self._reached = False
 
     def stop(self) -> None:
         """Let no thread wait or send any more."""
@@ -102,7 +110,8 @@ class Sender:
 
         Raises:
             SetAside: If the budget is spent, the server refuses this request or does not answer it.
-            TeacherError: If it answers none, or asks for a wait beyond ``MAX_WAIT_S``.
+            TeacherError: If it answers none, cannot be reached from the start, or asks for a wait
+                beyond ``MAX_WAIT_S``.
         """
         backoff_s = self._patience.backoff_s
         left = self._patience.retries
@@ -113,12 +122,20 @@ class Sender:
             except Rejected as reason:
                 raise SetAside(str(reason)) from None
             except Busy as busy:
+                if str(busy) == NO_CONNECTION and not self._reached:
+                    # Nobody has been there yet: a wrong address, most likely, not a bad moment.
+                    raise TeacherError(
+                        f"{self._name}: no connection to its server; check that it runs, and the "
+                        "address given with --base-url"
+                    ) from None
+                self._reached = True
                 if not left:
                     raise self._gave_up(str(busy)) from None
                 self._hold_off(busy.after_s, backoff_s)
             else:
                 with self._lock:
                     self._down = 0
+                    self._reached = True
                 return reply, spent
             backoff_s = min(2 * backoff_s, _MAX_BACKOFF_S)
             left -= 1
