@@ -20,6 +20,7 @@ from clin_edge.core.batching import Batch, Logits
 from clin_edge.core.encode import Encoder
 from clin_edge.core.errors import InputError
 from clin_edge.core.labels import LabelScheme
+from clin_edge.core.predict import Predictor
 
 FACTS_FILE = "clin_edge.json"
 
@@ -42,6 +43,11 @@ class Student:
     def encoder(self) -> Encoder:
         """The tokenizer and window plan, the very ones of the runtime."""
         return Encoder(self.tokenizer_json, max_tokens=self.max_tokens, overlap=self.overlap)
+
+    @property
+    def predictor(self) -> Predictor:
+        """The runtime's own walk over notes, with torch as its engine."""
+        return Predictor(self.encoder, self.scheme, TorchSession(self.model))
 
     def save(self, folder: Path) -> None:
         """Write ``config.json``, ``model.safetensors``, ``tokenizer.json`` and our own facts."""

@@ -19,7 +19,6 @@ from clin_edge.core.batching import pad
 from clin_edge.core.errors import ClinEdgeError, InputError
 from clin_edge.core.labelled import Labelled
 from clin_edge.core.labels import LabelScheme
-from clin_edge.core.predict import Predictor
 from clin_edge.core.score import score
 from clin_edge.distill.checkpoint import (
     Progress,
@@ -33,7 +32,7 @@ from clin_edge.distill.checkpoint import (
 from clin_edge.distill.config import Recipe
 from clin_edge.distill.dataset import Example, epoch_batches, make_examples
 from clin_edge.distill.losses import partial_nll
-from clin_edge.distill.student import Student, TorchSession, load_student, new_student
+from clin_edge.distill.student import Student, load_student, new_student
 
 SAY_EVERY_S = 15.0
 
@@ -203,8 +202,7 @@ def _rate_factor(step: int, n_steps: int, warmup: float) -> float:
 
 
 def _strict_micro_f1(student: Student, gold: Sequence[Labelled]) -> float:
-    predictor = Predictor(student.encoder, student.scheme, TorchSession(student.model))
-    readings = predictor.read(item.note for item in gold)
+    readings = student.predictor.read(item.note for item in gold)
     found = {reading.note.id: reading.entities for reading in readings}
     return score(gold, found, n_resamples=1).micro.counts.f1
 

@@ -53,11 +53,10 @@ def open_predictor(what: Path) -> Predictor | None:
     if not what.is_dir():
         return None
     try:
-        from clin_edge.distill.student import TorchSession, load_student
+        from clin_edge.distill.student import load_student
     except ModuleNotFoundError as error:
         raise MissingInstallError("train", str(error.name)) from None
-    student = load_student(what)
-    return Predictor(student.encoder, student.scheme, TorchSession(student.model))
+    return load_student(what).predictor
 
 
 def _look_up(records: Path, gold: Sequence[Labelled]) -> Found:

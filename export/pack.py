@@ -20,7 +20,7 @@ from clin_edge.core.predict import Predictor
 from clin_edge.core.score import Scores, score
 from clin_edge.core.spans import Entity
 from clin_edge.distill.config import Card
-from clin_edge.distill.student import Student, TorchSession
+from clin_edge.distill.student import Student
 from clin_edge.export.calibrate import calibration_batches
 from clin_edge.export.card import model_card
 from clin_edge.export.evaluate import find_with, scorable
@@ -101,7 +101,7 @@ def pack(
         }
     files = model_files(model)
     files["tokenizer.json"] = student.tokenizer_json
-    reference = Predictor(student.encoder, student.scheme, TorchSession(student.model))
+    reference = student.predictor
     files["golden.jsonl"] = "".join(map(_golden_line, *_read(reference, golden))).encode()
     draft = Manifest(
         name=card.name,
