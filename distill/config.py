@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import tomllib
-import types
-import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from clin_edge.core.errors import InputError
 from clin_edge.core.labelled import Labelled, read_labelled
 from clin_edge.core.labels import LabelScheme
 from clin_edge.core.spans import alternatives
+from clin_edge.distill.tables import build_table, read_toml
 
 N_SPECIAL = 2  # tokens that frame a window; every encoder of the family has at most these
 LABELS = (
@@ -66,15 +62,26 @@ class TrainSettings:
     """How the student is trained: AdamW, linear warm-up, linear decay to zero.
 
     ``attention_dropout`` 0 lets attention run fused, which makes a step on a CPU a quarter shorter.
+    ``clip_norm`` may be ``false``. ``layer_decay`` multiplies the rate from each layer to the one
+    below it. ``patience``: stop after so many epochs without a better dev score.
+
+    What is learnt from: a ``share`` of the notes; of their sentences without an entity,
+    ``keep_empty`` (SamBD; Belkadi et al. 2023 keep 0.08), or as many as make ``empty_share`` of all
+    sentences.
     """
 
     epochs: int = 5
     learning_rate: float = 5e-5
     warmup: float = 0.1
     weight_decay: float = 0.01
-    clip_norm: float = 1.0
+    clip_norm: float | None = 1.0
+    layer_decay: float = 1.0
     attention_dropout: float = 0.0
     batch_tokens: int = 2048
+    patience: int | None = None
+    share: float = 1.0
+    keep_empty: float | None = None
+    empty_share: float | None = None
     seed: int = 0
     checkpoint_minutes: float = 5.0
 
@@ -86,6 +93,91 @@ class TrainSettings:
             )
         if not 0 <= self.warmup <= 1 or not 0 <= self.attention_dropout < 1:
             raise ValueError("warmup and attention_dropout lie between 0 and 1")
+        if not 0 < self.layer_decay <= 1 or not 0 < self.share <= 1:
+            raise ValueError("layer_decay and share lie above 0, and at 1 at most")
+        if self.clip_norm is not None and self.clip_norm <= 0:
+            raise ValueError("clip_norm is above 0, or false")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError("patience is at least 1 epoch, or false")
+        for name in ("keep_empty", "empty_share"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise ValueError(f"{name} lies between 0 and 1, or is false")
+        if self.keep_empty is not None and self.empty_share is not None:
+            raise ValueError("keep_empty and empty_share exclude each other")
+
+
+@dataclass(frozen=True, slots=True)
+class HeadSettings:
+    """What reads tags off the encoder: ``linear``, token by token, or a linear-chain ``crf``.
+
+    A CRF's chain runs over every word piece, or with ``first_pieces`` over words, read at their
+    first piece. ``constrained`` forbids what BIO forbids and cuts no word; otherwise both are left
+    to the learned scores, as in Belkadi et al. 2023. ``rate`` multiplies the learning rate of the
+    CRF's tables: at an encoder's rate they would hardly leave where they began.
+    """
+
+    kind: str = "linear"
+    first_pieces: bool = False
+    constrained: bool = True
+    rate: float = 50.0
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be followed."""
+        if self.kind not in ("linear", "crf"):
+            raise ValueError(f"kind is 'linear' or 'crf', got {self.kind!r}")
+        if self.kind == "linear" and (self.first_pieces or not self.constrained):
+            raise ValueError("first_pieces and constrained belong to kind = 'crf'")
+        if self.rate <= 0:
+            raise ValueError("rate is above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class SoftSettings:
+    """How a student follows a bigger one, where there is one (``--soft-from``).
+
+    The loss is ``weight`` times the divergence from the bigger student's probabilities at
+    ``temperature``, and ``1 - weight`` times the loss on labels; ``hidden_weight`` times the
+    distance between the last hidden states comes on top.
+
+    Source: Hinton et al. 2015; hidden states, TinyBERT (Jiao et al. 2020).
+    """
+
+    temperature: float = 2.0
+    weight: float = 0.5
+    hidden_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be followed."""
+        if self.temperature <= 0 or not 0 <= self.weight <= 1 or self.hidden_weight < 0:
+            raise ValueError(
+                "temperature is above 0, weight between 0 and 1, hidden_weight not below 0"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ScratchSettings:
+    """The shape and vocabulary of an encoder with random weights.
+
+    The numbers are those of Belkadi et al. (2023). ``vocabulary`` names a ``tokenizer.json``, a
+    ``vocab.txt``, or a folder or hub id with a tokenizer; if it is empty, a vocabulary of at most
+    ``vocabulary_size`` pieces is learnt. ``lowercase`` is for a learnt one and a ``vocab.txt``.
+    """
+
+    layers: int = 6
+    hidden: int = 768
+    heads: int = 12
+    feed_forward: int = 3072
+    vocabulary: str = ""
+    vocabulary_size: int = 28_996
+    lowercase: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be built."""
+        if min(self.layers, self.hidden, self.heads, self.feed_forward, self.vocabulary_size) < 1:
+            raise ValueError("layers, hidden, heads, feed_forward, vocabulary_size are above 0")
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden {self.hidden} cannot be shared out among {self.heads} heads")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +193,18 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything that decides a student, but for the encoder's weights."""
+    """Everything that decides a student, but for the encoder's weights.
+
+    ``encoder`` is a folder, a hub id, or ``scratch``: then ``[scratch]`` gives the shape.
+    ``keep_layers`` takes only these layers of it, counted from 0.
+    """
 
     labels: tuple[str, ...]
+    encoder: str = ""
+    scratch: ScratchSettings = field(default_factory=ScratchSettings)
+    keep_layers: tuple[int, ...] | None = None
+    head: HeadSettings = field(default_factory=HeadSettings)
+    soft: SoftSettings = field(default_factory=SoftSettings)
     max_tokens: int = 256
     overlap: int = 32
     train: TrainSettings = field(default_factory=TrainSettings)
@@ -128,11 +229,7 @@ def load_recipe(path: Path) -> Recipe:
         InputError: With file and key, if it is not TOML, a key is unknown (the nearest known one is
             named), missing, or of the wrong type.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as TOML ({error})") from None
-    recipe: Recipe = build_table(Recipe, table, str(path))
+    recipe: Recipe = build_table(Recipe, read_toml(path), str(path))
     return recipe
 
 
@@ -147,46 +244,3 @@ def labels_of(items: Iterable[Labelled]) -> tuple[str, ...]:
     """Give every single label some set marks, ours first in their usual order, then by name."""
     found = {one for item in items for label in item.marked for one in alternatives(label)}
     return (*(label for label in LABELS if label in found), *sorted(found - set(LABELS)))
-
-
-def build_table(kind: Any, table: Any, where: str) -> Any:
-    """Make a dataclass of ``kind`` from a TOML table, refusing what it does not know."""
-    if not isinstance(table, dict):
-        raise InputError(f"{where}: expected a table, found {table!r}")
-    known = typing.get_type_hints(kind)
-    for key in table:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
-            raise InputError(f"{where}: unknown key {key!r}; did you mean {near!r}?")
-    for f in dataclasses.fields(kind):
-        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-        if required and f.name not in table:
-            raise InputError(f"{where}: needs the key {f.name!r}")
-    values = {key: _value(known[key], value, f"{where}: {key}") for key, value in table.items()}
-    try:
-        return kind(**values)
-    except (ValueError, InputError) as error:
-        raise InputError(f"{where}: {error}") from None
-
-
-def _value(kind: Any, value: Any, where: str) -> Any:
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if origin is types.UnionType:
-        if value is False and bool not in args:
-            return None  # TOML has no word for it
-        return _value(next(a for a in args if a is not type(None)), value, where)
-    if dataclasses.is_dataclass(kind):
-        return build_table(kind, value, where)
-    if origin in (tuple, frozenset):
-        if not isinstance(value, list):
-            raise InputError(f"{where}: expected a list, found {value!r}")
-        return origin(_value(args[0], v, f"{where}[{i}]") for i, v in enumerate(value))
-    if origin is not None:  # Mapping[str, str]
-        if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
-            raise InputError(f"{where}: expected names and values that are strings")
-        return dict(value)
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:
-        raise InputError(f"{where}: expected {kind.__name__}, found {value!r}")
-    return value

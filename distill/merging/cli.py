@@ -29,7 +29,7 @@ def _say(line: str) -> None:
 @click.option("--second", type=FILE, help="Other gold notes, to score the best again.")
 @click.option("--best", is_flag=True, help="Write what scored best, not --rule of all FILES.")
 @click.option("--map", "pairs", multiple=True, metavar="FROM=TO", help="Rename the gold's labels.")
-@click.option("--labels", multiple=True, help="Keep only these labels.")
+@click.option("--labels", multiple=True, help="Keep only these, A,B or one by one.")
 @click.option("--report", "report_file", type=FILE, help="Write all scores and agreement as JSON.")
 def merge(
     files: tuple[Path, ...],
@@ -73,7 +73,7 @@ def merge(
 
     golds = [path for path in (gold, second) if path]
     _spare([*files, *golds], [path for path in (out, report_file) if path])
-    wanted = frozenset(labels) if labels else None
+    wanted = frozenset(one.strip() for word in labels for one in word.split(",")) or None
     teachers = read_teachers(files, wanted)
     names, rule = list(teachers), rule or DEFAULT_RULE
     facts: dict[str, object] = {}

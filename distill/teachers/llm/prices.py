@@ -6,15 +6,13 @@ import datetime
 import difflib
 import math
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 from clin_edge.core.errors import InputError
-from clin_edge.distill.config import build_table
+from clin_edge.distill.tables import build_table, read_toml
 from clin_edge.distill.teachers.llm.usage import Usage
 
 TABLE = Path(__file__).with_name("prices.toml")
@@ -91,10 +89,7 @@ class Prices:
 
 
 def _read(path: Path) -> tuple[datetime.date | None, dict[str, Price]]:
-    try:
-        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as TOML ({error})") from None
+    table = read_toml(path)
     for key in table:
         if key not in _KEYS:
             near = difflib.get_close_matches(key, _KEYS, n=1, cutoff=0.0)[0]

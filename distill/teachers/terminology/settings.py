@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from clin_edge.core.errors import InputError
-from clin_edge.distill.config import build_table
+from clin_edge.distill.tables import build_table, read_toml
 from clin_edge.distill.teachers.terminology.lexicon import MatchSettings
 from clin_edge.distill.teachers.terminology.noise import read_stop_list
 from clin_edge.distill.teachers.terminology.rxnorm import RxNormSettings
@@ -52,10 +50,7 @@ def load_settings(path: Path | None = None, stop: Path | None = None) -> Teacher
     """
     settings = TeacherSettings()
     if path is not None:
-        try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise InputError(f"{path}: cannot be read as TOML ({error})") from None
+        table = read_toml(path)
         for kind in _KINDS:
             own = table.setdefault(kind, {})
             if isinstance(own, dict) and "match" in table:
