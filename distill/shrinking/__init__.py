@@ -1,0 +1,1 @@
+"""A student made smaller before it is trained: fewer layers, fewer pieces."""
