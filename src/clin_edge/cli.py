@@ -12,7 +12,9 @@ import click
 
 from clin_edge import __version__
 from clin_edge.core.errors import ClinEdgeError
-from clin_edge.distill.cli import distill, label
+from clin_edge.distill.adapt_cli import adapt
+from clin_edge.distill.cli import distill
+from clin_edge.distill.labelling.cli import label
 from clin_edge.distill.merging.cli import merge, why
 from clin_edge.export.cli import evaluate, export
 from clin_edge.runtime.cli import demo, extract, verify
@@ -22,7 +24,7 @@ INTERRUPTED = 130
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    commands=[extract, demo, verify, label, merge, why, distill, export, evaluate],
+    commands=[extract, demo, verify, label, merge, why, adapt, distill, export, evaluate],
 )
 @click.version_option(__version__, prog_name="clin-edge")
 def clin_edge() -> None:
