@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from clin_edge.core.errors import InputError
+from clin_edge.core.labelled import Labelled, labelled_json
 from clin_edge.distill.config import Recipe
 from clin_edge.distill.dataset import Example
 
@@ -25,25 +26,41 @@ class Progress:
     fingerprint: str
     epoch: int = 0  # epochs learnt in full
     step: int = 0  # batches of the next epoch already learnt
+    stopped: bool = False  # before its last epoch, since no better score came
     best_f1: float = -1.0
     best_epoch: int = 0
     seconds: float = 0.0
     dev: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def last_f1(self) -> float | None:
+        """The last epoch's mean F1 over the dev sets, if there are any."""
+        scores = self.dev[-1]["strict_micro_f1"] if self.dev else {}
+        return sum(scores.values()) / len(scores) if scores else None
 
-def fingerprint(recipe: Recipe, examples: Sequence[Example], encoder: str) -> str:
-    """Hash all that decides the weights, but for the machine: settings, encoder name, windows."""
+
+def fingerprint(
+    recipe: Recipe,
+    examples: Sequence[Example],
+    dev: Mapping[str, Sequence[Labelled]],
+    encoder: str,
+    soft_from: str,
+) -> str:
+    """Hash all that decides the weights, but for the machine: settings, models by name, notes."""
     digest = hashlib.sha256()
-    decisive = {
-        "labels": recipe.labels,
-        "encoder": encoder,
-        "train": {k: v for k, v in asdict(recipe.train).items() if k != "checkpoint_minutes"},
-    }
-    digest.update(json.dumps(decisive, sort_keys=True).encode())
+    decisive = asdict(recipe)
+    for told_elsewhere in ("encoder", "sets", "dev", "tests", "card"):
+        del decisive[told_elsewhere]
+    del decisive["train"]["checkpoint_minutes"]
+    digest.update(json.dumps([decisive, encoder, soft_from], sort_keys=True).encode())
     for example in examples:
-        digest.update(example.ids.tobytes())
-        digest.update(example.allowed.tobytes())
-        digest.update(example.learn.tobytes())
+        for part in (example.ids, example.allowed, example.learn, example.opens_word, example.soft):
+            digest.update(b"" if part is None else part.tobytes())
+        digest.update(bytes([example.at_start, example.at_end]))
+    for name, items in dev.items():
+        digest.update(name.encode())
+        for item in items:
+            digest.update(labelled_json(item).encode())
     return digest.hexdigest()
 
 

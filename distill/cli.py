@@ -1,174 +1,30 @@
-"""``clin-edge label`` and ``clin-edge distill``."""
+"""``clin-edge distill``."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
+import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from clin_edge.core.errors import QUARANTINED, InputError, MissingInstallError
+from clin_edge.core.errors import InputError, MissingInstallError
 
-_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+if TYPE_CHECKING:
+    from clin_edge.distill.config import Recipe
+    from clin_edge.distill.train import Status
 
-
-def _say(line: str) -> None:
-    click.echo(line, err=True)
-
-
-@click.command()
-@click.argument("notes", nargs=-1, required=True)
-@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder to fill.")
-@click.option(
-    "--teacher",
-    "teachers",
-    multiple=True,
-    required=True,
-    metavar="SPEC",
-    help="openai:MODEL, gemini:MODEL, rxnorm:FOLDER, snomed:FOLDER, terms:FILE.tsv,…, sig or "
-    "gold:FILE; may be given several times. A language model may name its server: MODEL@URL.",
-)
-@click.option("--labels", multiple=True, help="Keep and ask for only these, A,B or one by one.")
-@click.option("--id-column", default="id", show_default=True, help="Where ids stand.")
-@click.option("--text-column", default="text", show_default=True, help="Where texts stand.")
-@click.option("--stop", type=_FILE, help="Names that terminologies leave out, one a line.")
-@click.option("--settings", type=_FILE, help="A TOML file: how terminologies are matched.")
-@click.option("--base-url", default="", metavar="URL", help="Server of the language models.")
-@click.option("--external-ok", is_flag=True, help="Notes may be sent outside this network.")
-@click.option("--max-cost", type=click.FloatRange(0), metavar="USD", help="Stop before this.")
-@click.option("--max-tokens-total", type=click.IntRange(0), help="Stop before this, in and out.")
-@click.option("--prices", type=_FILE, help="A TOML table of prices that goes before ours.")
-@click.option("--concurrency", type=click.IntRange(1, 256), default=4, show_default=True)
-@click.option("--cache", type=click.Path(path_type=Path), help="Replies [default: OUT/replies].")
-@click.option("--prompt", type=_FILE, help="A TOML file instead of our prompt.")
-@click.option("--examples", type=_FILE, help="Labelled notes to show; never those to be labelled.")
-@click.option("--n-examples", type=click.IntRange(1), default=3, show_default=True)
-@click.option(
-    "--occurrences",
-    type=click.Choice(["all", "claimed"]),
-    default="all",
-    show_default=True,
-    help="Mark every place of a quote, or those the model tells apart.",
-)
-@click.option("--timeout", type=click.FloatRange(1), default=180, show_default=True, help="In s.")
-@click.option("--ask-again", is_flag=True, help="Ask anew about notes set aside before.")
-@click.option("--dry-run", is_flag=True, help="Say what would be sent and cost; send nothing.")
-@click.pass_context
-def label(
-    ctx: click.Context,
-    notes: tuple[str, ...],
-    out: Path,
-    teachers: tuple[str, ...],
-    labels: tuple[str, ...],
-    id_column: str,
-    text_column: str,
-    stop: Path | None,
-    settings: Path | None,
-    base_url: str,
-    external_ok: bool,
-    max_cost: float | None,
-    max_tokens_total: int | None,
-    prices: Path | None,
-    concurrency: int,
-    cache: Path | None,
-    prompt: Path | None,
-    examples: Path | None,
-    n_examples: int,
-    occurrences: Literal["all", "claimed"],
-    timeout: float,
-    ask_again: bool,
-    dry_run: bool,
-) -> None:
-    """Let teachers label notes; writes OUT/<teacher>.jsonl, one file a teacher.
-
-    Replies of language models are kept in the cache folder, which then holds patient text: run
-    again after a stop and only what is missing is asked for; delete the folder when all is done.
-
-    \b
-    Example:
-      clin-edge label notes.jsonl -o silver --teacher rxnorm:rrf --teacher snomed:Snapshot
-      clin-edge label notes.jsonl -o silver --teacher openai:llama3 --base-url http://llm:8000/v1
-    """
-    from clin_edge.core.notes import NoteFormat
-    from clin_edge.distill.labelling.label import label_notes, plan_notes
-    from clin_edge.distill.labelling.words import plan_words, tally_words
-    from clin_edge.distill.teachers.llm.asking import Asking
-    from clin_edge.distill.teachers.llm.teacher import LlmSettings
-    from clin_edge.distill.teachers.terminology.settings import load_settings
-
-    fmt = NoteFormat(id_column, text_column)
-    wanted = tuple(dict.fromkeys(one.strip() for word in labels for one in word.split(",")))
-    asking = Asking(
-        labels=wanted or None,
-        base_url=base_url,
-        external_ok=external_ok,
-        max_cost=max_cost,
-        max_tokens=max_tokens_total,
-        cache=cache or out / "replies",
-        prices=prices,
-        prompt=prompt,
-        examples=examples,
-        n_examples=n_examples,
-        timeout_s=timeout,
-        settings=LlmSettings(occurrences=occurrences, ask_again=ask_again),
-    )
-    if dry_run:
-        for line in plan_words(plan_notes(notes, fmt, teachers, asking)):
-            _say(line)
-        return
-    kept = frozenset(wanted) if wanted else None
-    with _Bar() as bar:
-        tallies = label_notes(
-            notes,
-            fmt,
-            teachers,
-            out,
-            kept,
-            asking=asking,
-            settings=load_settings(settings, stop),
-            concurrency=concurrency,
-            progress=bar.show,
-        )
-    for name, tally in tallies.items():
-        for line in tally_words(out, name, tally):
-            _say(line)
-    if any(tally.set_aside for tally in tallies.values()):
-        ctx.exit(QUARANTINED)
-
-
-class _Bar:
-    """Notes done, dollars so far and time left, on a terminal only."""
-
-    def __enter__(self) -> _Bar:
-        self._bar: Any = None
-        self._cost = 0.0
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.render_finish()
-
-    def show(self, done: int, n_notes: int, cost: float) -> None:
-        if not sys.stderr.isatty():
-            return
-        if self._bar is None:
-            self._bar = click.progressbar(
-                length=n_notes or None,
-                label="notes",
-                show_pos=True,
-                item_show_func=lambda _: f"${self._cost:,.2f}" if self._cost else "",
-                file=sys.stderr,
-            )
-        self._cost = cost
-        self._bar.update(done - self._bar.pos, current_item=object())
+_PATH = click.Path(path_type=Path)
+SAY_EVERY_S = 15.0
 
 
 @click.command()
-@click.argument("silver", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--student", "encoder", required=True, metavar="MODEL", help="A folder or a hub id.")
-@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Student folder.")
+@click.argument("silver", nargs=-1, type=_PATH)
+@click.option("--student", "encoder", metavar="MODEL", help="A folder, a hub id, or scratch.")
+@click.option("-o", "--out", type=_PATH, required=True, help="Student folder.")
 @click.option(
     "--recipe",
     "recipe_file",
@@ -180,30 +36,56 @@ class _Bar:
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Where the recipe's paths begin (default: the recipe's own folder).",
 )
-@click.option("--dev", "dev_files", multiple=True, type=click.Path(path_type=Path), metavar="GOLD")
+@click.option("--dev", "dev_files", multiple=True, type=_PATH, metavar="GOLD")
 @click.option("--map", "pairs", multiple=True, metavar="FROM=TO", help="Rename labels on reading.")
-@click.option("--epochs", type=click.IntRange(1), help="Instead of the recipe's.")
+@click.option("--head", type=click.Choice(["linear", "crf"]), help="Instead of the recipe's.")
+@click.option("--epochs", type=click.IntRange(1), help="Likewise.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Likewise.")
-@click.option("--seed", type=click.IntRange(0), help="Likewise.")
+@click.option("--patience", type=click.IntRange(1), help="Stop after so many epochs no better.")
+@click.option("--keep-empty", type=click.FloatRange(0, 1), metavar="P", help="SamBD; P was 0.08.")
+@click.option("--keep-layers", metavar="0,2,4", help="Only these layers of the encoder.")
+@click.option("--soft-from", type=_PATH, metavar="STUDENT", help="A bigger student to follow.")
+@click.option("--unlabelled", multiple=True, metavar="NOTES", help="Follow it on these as well.")
+@click.option("--prune-to", multiple=True, metavar="NOTES", help="Keep pieces used here or learnt.")
+@click.option("--seed", "seeds", multiple=True, type=click.IntRange(0), help="May be several.")
+@click.option(
+    "--share",
+    "shares",
+    multiple=True,
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Learn from a share of the notes; may be several.",
+)
 def distill(
     silver: tuple[Path, ...],
-    encoder: str,
+    encoder: str | None,
     out: Path,
     recipe_file: Path | None,
     data: Path | None,
     dev_files: tuple[Path, ...],
     pairs: tuple[str, ...],
+    head: str | None,
     epochs: int | None,
     learning_rate: float | None,
-    seed: int | None,
+    patience: int | None,
+    keep_empty: float | None,
+    keep_layers: str | None,
+    soft_from: Path | None,
+    unlabelled: tuple[str, ...],
+    prune_to: tuple[str, ...],
+    seeds: tuple[int, ...],
+    shares: tuple[float, ...],
 ) -> None:
     """Train a student from labelled notes; a killed run goes on when started again.
+
+    Several seeds or shares make several students, in folders below OUT.
 
     \b
     Example:
       clin-edge distill silver/*.jsonl --student ./biobert -o student --dev dev.jsonl
+      clin-edge distill --recipe crf.toml --student scratch -o runs --seed 1 --seed 2 --seed 3
     """
     from clin_edge.core.labelled import parse_map, read_labelled
+    from clin_edge.core.notes import read_notes
     from clin_edge.distill.config import (
         Recipe,
         SetSpec,
@@ -212,6 +94,7 @@ def distill(
         load_recipe,
     )
     from clin_edge.distill.dataset import join_sources
+    from clin_edge.distill.runs import train_runs
 
     recipe = load_recipe(recipe_file) if recipe_file else None
     root = data or (recipe_file.parent if recipe_file else Path())
@@ -226,6 +109,11 @@ def distill(
         if not labels:
             raise InputError("the labelled notes mark no label at all; there is nothing to learn")
         recipe = Recipe(labels)
+    encoder = encoder or recipe.encoder
+    if not encoder:
+        raise click.UsageError("Missing option '--student': a folder, a hub id, or scratch.")
+    if unlabelled and soft_from is None:
+        raise click.UsageError("--unlabelled notes teach nothing without --soft-from.")
     dev_specs = (
         *recipe.dev,
         *(SetSpec(str(path.resolve()), path.stem, renames) for path in dev_files),
@@ -233,15 +121,104 @@ def distill(
     check_distinct("dev", [spec.title for spec in dev_specs])
     dev = {spec.title: spec.read(root) for spec in dev_specs}
     learnt = (*recipe.sets, *(SetSpec(str(path), path.name, renames) for path in silver))
-    given = {"epochs": epochs, "learning_rate": learning_rate, "seed": seed}
-    changes = {name: value for name, value in given.items() if value is not None}
-    recipe = dataclasses.replace(
-        recipe,
-        sets=learnt,
-        train=dataclasses.replace(recipe.train, **changes),  # type: ignore[arg-type]
+    recipe = _change(
+        dataclasses.replace(recipe, sets=learnt, encoder=encoder),
+        head=head,
+        keep_layers=keep_layers,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        patience=patience,
+        keep_empty=keep_empty,
+        seed=seeds[0] if len(seeds) == 1 else None,
+        share=shares[0] if len(shares) == 1 else None,
     )
     try:
         from clin_edge.distill.train import train
     except ModuleNotFoundError as error:
         raise MissingInstallError("train", str(error.name)) from None
-    train(recipe, items, dev, encoder, out, say=_say)
+
+    def train_one(one: Recipe, folder: Path) -> None:
+        with _Bar() as bar:
+            train(
+                one,
+                items,
+                dev,
+                encoder,
+                folder,
+                soft_from=soft_from,
+                unlabelled=list(read_notes(unlabelled)) if unlabelled else (),
+                prune_to=list(read_notes(prune_to)) if prune_to else None,
+                say=bar.say,
+                watch=bar.show,
+            )
+
+    if len(seeds) > 1 or len(shares) > 1:
+        every = seeds or (recipe.train.seed,)
+        train_runs(recipe, out, train_one, seeds=every, shares=shares, say=_Bar().say)
+    else:
+        train_one(recipe, out)
+
+
+def _change(
+    recipe: Recipe, *, head: str | None, keep_layers: str | None, **train: float | None
+) -> Recipe:
+    """Let what was typed go before what the recipe says."""
+    from clin_edge.distill.config import HeadSettings
+
+    if head is not None and head != recipe.head.kind:
+        recipe = dataclasses.replace(recipe, head=HeadSettings(head))
+    if keep_layers is not None:
+        try:
+            layers = tuple(int(word) for word in keep_layers.split(","))
+        except ValueError:
+            raise click.UsageError("--keep-layers: expected numbers, such as 0,2,4.") from None
+        recipe = dataclasses.replace(recipe, keep_layers=layers)
+    changes: dict[str, Any] = {name: value for name, value in train.items() if value is not None}
+    try:
+        return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, **changes))
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
+class _Bar:
+    """Loss, dev F1 and time left: a bar on a terminal, elsewhere a line now and then."""
+
+    def __enter__(self) -> _Bar:
+        self._bar: Any = None
+        self._said = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.render_finish()
+
+    def say(self, line: str) -> None:
+        # On a terminal the bar stands on this line; it comes back with the next step.
+        click.echo(("\r\x1b[K" if sys.stderr.isatty() else "") + line, err=True)
+
+    def show(self, status: Status) -> None:
+        words = f"loss {status.loss:.4f}"
+        if status.dev_f1 is not None:
+            words += f", dev F1 {status.dev_f1:.4f}"
+        if sys.stderr.isatty():
+            if self._bar is None:
+                self._bar = click.progressbar(
+                    length=status.n_steps,
+                    label="steps",
+                    show_pos=True,
+                    show_eta=False,
+                    item_show_func=lambda shown: shown,
+                    file=sys.stderr,
+                )
+            left = f", about {_minutes(status.seconds_left)} min left"
+            self._bar.update(status.step - self._bar.pos, current_item=words + left)
+        elif time.monotonic() - self._said > SAY_EVERY_S:
+            self._said = time.monotonic()
+            self.say(
+                f"epoch {status.epoch}/{status.n_epochs}, step {status.step}/{status.n_steps}, "
+                f"{words}, about {_minutes(status.seconds_left)} min left"
+            )
+
+
+def _minutes(seconds: float) -> int:
+    return math.ceil(seconds / 60)

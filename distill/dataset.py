@@ -20,12 +20,19 @@ class Example:
     """One window to learn from.
 
     ``ids`` (T,) int64 with special tokens; ``allowed`` (T, C) bool: the tags that what is known
-    permits; ``learn`` (T,) bool: the tokens that count, those the window keeps.
+    permits; ``learn`` (T,) bool: the tokens that count, those the window keeps, one after another;
+    ``opens_word`` (T,) bool as in ``Encoded``. ``at_start``, ``at_end``: whether the first and
+    last of the kept tokens are the note's. ``soft`` (T, C) float16: log-probabilities of a bigger
+    student.
     """
 
     ids: NDArray[np.int64]
     allowed: NDArray[np.bool_]
     learn: NDArray[np.bool_]
+    opens_word: NDArray[np.bool_]
+    at_start: bool
+    at_end: bool
+    soft: NDArray[np.float16] | None = None
 
 
 def allowed_tags(item: Labelled, encoded: Encoded, scheme: LabelScheme) -> NDArray[np.bool_]:
@@ -52,25 +59,66 @@ def allowed_tags(item: Labelled, encoded: Encoded, scheme: LabelScheme) -> NDArr
     return allowed
 
 
+def whole_words(allowed: NDArray[np.bool_], opens_word: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Allow every tag on words (N, C) that an entity cuts in two.
+
+    A chain that cuts no word could not follow such labels at all: no path would be right.
+    """
+    first = opens_word.copy()
+    first[:1] = True
+    word = np.cumsum(first) - 1
+    inside = allowed[:, 2::2]
+    labels = allowed[:, 1::2] | inside
+    of_first = np.flatnonzero(first)[word]
+    differs = (allowed[:, 0] != allowed[of_first, 0]) | (labels != labels[of_first]).any(axis=1)
+    cut = ~first & (differs | (labels & ~inside).any(axis=1))
+    known = allowed.copy()
+    known[np.isin(word, word[cut])] = True
+    return known
+
+
 def make_examples(
-    items: Iterable[Labelled], encoder: Encoder, scheme: LabelScheme
+    items: Iterable[Labelled],
+    encoder: Encoder,
+    scheme: LabelScheme,
+    *,
+    keep_words_whole: bool = False,
+    soft: Iterator[NDArray[np.float16]] | None = None,
 ) -> Iterator[Example]:
-    """Cut labelled notes into the windows the runtime would cut, each token learnt once."""
+    """Cut labelled notes into the windows the runtime would cut, each token learnt once.
+
+    Args:
+        items: The notes.
+        encoder: Cuts them.
+        scheme: Their tags.
+        keep_words_whole: As ``whole_words`` does, for a chain that cuts none.
+        soft: A bigger student's log-probabilities (N, C) of each note in turn.
+    """
     for item in items:
         encoded = encoder.encode(item.note)
         allowed = allowed_tags(item, encoded, scheme)
+        if keep_words_whole:
+            allowed = whole_words(allowed, encoded.opens_word)
+        followed = None if soft is None else next(soft)
         for window in encoded.windows:
             ids = encoder.window_ids(encoded, window)
-            first = encoder.n_prefix
+            shape = (len(ids), len(scheme.tags))
+            first = encoder.n_prefix - window.start
+            body = slice(first + window.start, first + window.end)
             example = Example(
-                ids, np.ones((len(ids), len(scheme.tags)), dtype=bool), np.zeros(len(ids), bool)
-            )
-            body = slice(first, first + window.end - window.start)
-            kept = slice(
-                first + window.keep_start - window.start, first + window.keep_end - window.start
+                ids,
+                np.ones(shape, dtype=bool),
+                np.zeros(len(ids), dtype=bool),
+                np.ones(len(ids), dtype=bool),
+                window.keep_start == 0,
+                window.keep_end == len(encoded.ids),
+                None if followed is None else np.zeros(shape, dtype=np.float16),
             )
             example.allowed[body] = allowed[window.start : window.end]
-            example.learn[kept] = True
+            example.opens_word[body] = encoded.opens_word[window.start : window.end]
+            example.learn[first + window.keep_start : first + window.keep_end] = True
+            if example.soft is not None and followed is not None:
+                example.soft[body] = followed[window.start : window.end]
             yield example
 
 

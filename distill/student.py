@@ -1,26 +1,30 @@
-"""A student: any BERT-family encoder with a linear head, kept as a plain transformers folder."""
+"""A student: any BERT-family encoder with a linear head or a CRF, kept as a transformers folder."""
 
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import transformers
-from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer
+from transformers import AutoModelForTokenClassification
 
 from clin_edge.core.batching import Batch, Logits
+from clin_edge.core.crf import CRF_FILE, CrfTables
 from clin_edge.core.encode import Encoder
-from clin_edge.core.errors import InputError
 from clin_edge.core.labels import LabelScheme
 from clin_edge.core.predict import Predictor
+from clin_edge.distill.crf import Crf
+from clin_edge.distill.encoders import (
+    check_room,
+    load_config,
+    load_tokenizer,
+    loading,
+    quiet_transformers,
+)
 
 FACTS_FILE = "clin_edge.json"
 
@@ -29,7 +33,8 @@ FACTS_FILE = "clin_edge.json"
 class Student:
     """A token classifier with all it needs to read notes.
 
-    ``facts`` says how it came to be: recipe, dev scores, versions.
+    ``facts`` says how it came to be: recipe, dev scores, versions. With a CRF, the classifier's
+    logits are what a unit of the chain adds, and ``crf`` has the rest.
     """
 
     model: Any  # transformers gives its models no useful static type
@@ -38,6 +43,7 @@ class Student:
     max_tokens: int
     overlap: int
     facts: Mapping[str, Any]
+    crf: CrfTables | None = None
 
     @property
     def encoder(self) -> Encoder:
@@ -47,14 +53,17 @@ class Student:
     @property
     def predictor(self) -> Predictor:
         """The runtime's own walk over notes, with torch as its engine."""
-        return Predictor(self.encoder, self.scheme, TorchSession(self.model))
+        return Predictor(self.encoder, self.scheme, TorchSession(self.model), crf=self.crf)
 
     def save(self, folder: Path) -> None:
-        """Write ``config.json``, ``model.safetensors``, ``tokenizer.json`` and our own facts."""
+        """Write ``config.json``, ``model.safetensors``, ``tokenizer.json``, facts, CRF tables."""
         folder.mkdir(parents=True, exist_ok=True)
         self.model.save_pretrained(folder, safe_serialization=True)
         (folder / "tokenizer.json").write_bytes(self.tokenizer_json)
+        if self.crf is not None:
+            (folder / CRF_FILE).write_bytes(self.crf.to_npz())
         facts = {
+            "head": "linear" if self.crf is None else "crf",
             "labels": list(self.scheme.types),
             "tagging": self.scheme.tagging,
             "max_tokens": self.max_tokens,
@@ -63,6 +72,31 @@ class Student:
         }
         text = json.dumps(facts, indent=2, ensure_ascii=False)
         (folder / FACTS_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+class Tagger(torch.nn.Module):
+    """What is trained of a student: its model, its CRF, and what is needed only on the way.
+
+    ``projection`` carries its hidden states to the width of a bigger student's.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        crf: Crf | None = None,
+        *,
+        first_pieces: bool = False,
+        projection: torch.nn.Linear | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.crf = crf
+        self.first_pieces = first_pieces
+        self.projection = projection
+
+    def tables(self) -> CrfTables | None:
+        """Give what the CRF has learnt so far."""
+        return self.crf.tables(first_pieces=self.first_pieces) if self.crf is not None else None
 
 
 class TorchSession:
@@ -75,12 +109,13 @@ class TorchSession:
     def run(self, batch: Batch) -> Logits:
         """Give the logits (B, T, C)."""
         self._model.eval()
+        device = self._model.device
         with torch.inference_mode():
             out = self._model(
-                input_ids=torch.from_numpy(batch.input_ids),
-                attention_mask=torch.from_numpy(batch.attention_mask),
+                input_ids=torch.from_numpy(batch.input_ids).to(device),
+                attention_mask=torch.from_numpy(batch.attention_mask).to(device),
             )
-        return np.asarray(out.logits.float().numpy(), dtype=np.float32)
+        return np.asarray(out.logits.float().cpu().numpy(), dtype=np.float32)
 
 
 def new_student(
@@ -99,26 +134,17 @@ def new_student(
     """
     quiet_transformers()
     torch.manual_seed(seed)
-    with _loading(encoder, "an encoder transformers can load"):
-        config = AutoConfig.from_pretrained(
+    with loading(encoder, "an encoder transformers can load"):
+        config = load_config(
             encoder,
+            attention_dropout=attention_dropout,
             num_labels=len(scheme.tags),
             id2label=dict(enumerate(scheme.tags)),
             label2id=dict(scheme.index),
         )
-        # BERT, RoBERTa and ELECTRA use the first name, DistilBERT the second.
-        for name in ("attention_probs_dropout_prob", "attention_dropout"):
-            if hasattr(config, name):
-                setattr(config, name, attention_dropout)
         model = _load_weights(encoder, head_is_new=True, config=config)
-        tokenizer = AutoTokenizer.from_pretrained(encoder)
-    _check_room(encoder, config, max_tokens)
-    # Without its files transformers makes up a tokenizer of five entries, and says nothing.
-    if not 0.9 * config.vocab_size <= len(tokenizer) <= config.vocab_size:
-        raise InputError(
-            f"{encoder}: its tokenizer has {len(tokenizer):,} entries, its embeddings "
-            f"{config.vocab_size:,}; is tokenizer.json or vocab.txt missing?"
-        )
+        tokenizer = load_tokenizer(encoder, config)
+    check_room(encoder, config, max_tokens)
     tokenizer_json = tokenizer.backend_tokenizer.to_str().encode()
     return Student(model, tokenizer_json, scheme, max_tokens, overlap, {})
 
@@ -130,39 +156,24 @@ def load_student(folder: Path) -> Student:
         InputError: If it is not one.
     """
     quiet_transformers()
-    with _loading(str(folder), "a student folder"):
+    with loading(str(folder), "a student folder"):
         facts = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
         scheme = LabelScheme(tuple(facts.pop("labels")), facts.pop("tagging"))
+        crf = None
+        if facts.pop("head", "linear") == "crf":
+            crf = CrfTables.from_npz((folder / CRF_FILE).read_bytes(), len(scheme.tags))
         max_tokens, overlap = int(facts.pop("max_tokens")), int(facts.pop("overlap"))
         model = _load_weights(folder, head_is_new=False, local_files_only=True)
         tokenizer_json = (folder / "tokenizer.json").read_bytes()
         if model.config.num_labels != len(scheme.tags):
             raise ValueError(f"its head has {model.config.num_labels} tags, not {len(scheme.tags)}")
-    return Student(model, tokenizer_json, scheme, max_tokens, overlap, facts)
-
-
-@contextmanager
-def _loading(place: str, expected: str) -> Iterator[None]:
-    """Turn whatever is wrong with a folder's files into an ``InputError``."""
-    try:
-        yield
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RuntimeError,
-        SafetensorError,
-    ) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{place}: not {expected} ({reason})") from None
+    return Student(model, tokenizer_json, scheme, max_tokens, overlap, facts, crf)
 
 
 def _load_weights(place: str | Path, *, head_is_new: bool, **options: Any) -> Any:
     """Load a token classifier; refuse weights that leave part of it random, but for a new head."""
     model, info = AutoModelForTokenClassification.from_pretrained(
-        place, output_loading_info=True, **options
+        place, dtype=torch.float32, output_loading_info=True, **options
     )
     encoder_prefix = model.base_model_prefix + "."
     missing = sorted(
@@ -173,18 +184,3 @@ def _load_weights(place: str | Path, *, head_is_new: bool, **options: Any) -> An
     if missing:
         raise ValueError(f"{len(missing)} weights are missing, the first is {missing[0]}")
     return model
-
-
-def quiet_transformers() -> None:
-    """Keep the bars, advice and retries of transformers and the hub off the user's screen."""
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    transformers.utils.logging.set_verbosity(logging.ERROR)
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-
-
-def _check_room(encoder: str, config: Any, max_tokens: int) -> None:
-    room = getattr(config, "max_position_embeddings", max_tokens)
-    if config.model_type in ("roberta", "xlm-roberta", "camembert"):
-        room -= 2  # their positions begin after the padding index
-    if max_tokens > room:
-        raise InputError(f"{encoder}: reads {room} tokens at most, the recipe asks {max_tokens}")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,9 @@ import torch
 import transformers
 
 from clin_edge import __version__
-from clin_edge.core.batching import pad
-from clin_edge.core.errors import ClinEdgeError, InputError
-from clin_edge.core.labelled import Labelled
-from clin_edge.core.labels import LabelScheme
+from clin_edge.core.errors import GateError, InputError
+from clin_edge.core.labelled import Labelled, keep_labels
+from clin_edge.core.notes import Note
 from clin_edge.core.score import score
 from clin_edge.distill.checkpoint import (
     Progress,
@@ -29,12 +27,35 @@ from clin_edge.distill.checkpoint import (
     save_checkpoint,
     settle_folder,
 )
-from clin_edge.distill.config import Recipe
+from clin_edge.distill.config import Recipe, TrainSettings
 from clin_edge.distill.dataset import Example, epoch_batches, make_examples
-from clin_edge.distill.losses import partial_nll
-from clin_edge.distill.student import Student, load_student, new_student
+from clin_edge.distill.guide import Guide
+from clin_edge.distill.objective import batch_loss, collate
+from clin_edge.distill.optimization import best_device, parameter_groups, rate_factor, take_step
+from clin_edge.distill.sampling import (
+    count_sentences,
+    drop_empty_sentences,
+    keep_for_share,
+    take_share,
+)
+from clin_edge.distill.soft import soft_labels
+from clin_edge.distill.start import start_student, start_tagger
+from clin_edge.distill.student import Student, load_student
 
-SAY_EVERY_S = 15.0
+N_CHECKED = 50  # notes learnt from that are looked at for collapse where there is no dev set
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Where training stands after a step; ``dev_f1`` is that of the last epoch, if any."""
+
+    epoch: int
+    n_epochs: int
+    step: int
+    n_steps: int
+    loss: float
+    dev_f1: float | None
+    seconds_left: float
 
 
 def train(
@@ -44,50 +65,66 @@ def train(
     encoder: str,
     out: Path,
     *,
+    soft_from: Path | None = None,
+    unlabelled: Sequence[Note] = (),
+    prune_to: Sequence[Note] | None = None,
     say: Callable[[str], None] = lambda _: None,
+    watch: Callable[[Status], None] = lambda _: None,
 ) -> Student:
     """Train a student and write it to ``out``; the epoch with the best dev score is kept.
 
     What is needed to go on after a crash lies in ``OUT.training`` until the end. The same command
-    run again resumes there and ends with the same weights as an unbroken run on the same machine;
-    with other data or settings it is refused.
+    run again resumes there and, on a CPU, ends with the same weights as an unbroken run on the same
+    machine; with other data or settings it is refused.
 
     Args:
         recipe: Labels, windows and settings.
         items: Labelled notes to learn from.
         dev: Sets scored after each epoch: strict micro F1, averaged over the sets, decides which
             epoch is best. Without any, the last epoch is kept.
-        encoder: A folder or hub id.
+        encoder: A folder, a hub id, or ``scratch``.
         out: The student folder to make.
-        say: Told a line about each step worth a person's attention.
+        soft_from: A bigger student whose probabilities are followed too.
+        unlabelled: Notes on which that student alone is followed.
+        prune_to: If given, pieces of the vocabulary that neither these notes nor those that are
+            learnt from use are left out.
+        say: Told a line about each thing worth a person's attention.
+        watch: Told after each step where training stands.
 
     Raises:
-        InputError: If ``out`` exists, ``OUT.training`` belongs to another run, the encoder cannot
-            be loaded, or there is nothing to learn from.
+        InputError: If ``out`` exists, ``OUT.training`` belongs to another run, a model cannot be
+            loaded, or there is nothing to learn from.
+        GateError: If the kept student finds nothing at all where there is something to find.
         ClinEdgeError: If the loss stops being a number.
     """
     if out.exists():
         raise InputError(f"{out}: exists already; choose another name or delete it")
-    settings, scheme = recipe.train, LabelScheme(recipe.labels)
-    student = new_student(
-        encoder,
-        scheme,
-        max_tokens=recipe.max_tokens,
-        overlap=recipe.overlap,
-        seed=settings.seed,
-        attention_dropout=settings.attention_dropout,
-    )
-    model, pad_id = student.model, student.encoder.pad_id
-    examples = list(make_examples(items, student.encoder, scheme))
-    if not examples:
-        raise InputError("the labelled notes hold no text to learn from")
+    settings, device = recipe.train, best_device()
+    items = _sample(keep_labels(items, recipe.labels), settings, say)
+    dev = {name: keep_labels(gold, recipe.labels) for name, gold in dev.items()}
+    notes = [*items, *(Labelled(note, (), frozenset()) for note in unlabelled)]
+    texts = [item.note.text for item in notes]
+    pruned_to = None if prune_to is None else (note.text for note in prune_to)
+    student = start_student(recipe, encoder, texts, prune_to=pruned_to)
+    teacher = load_student(soft_from) if soft_from is not None else None
+    examples = _examples(recipe, notes, student, teacher)
+    guide = None
+    if teacher is not None and recipe.soft.hidden_weight:
+        guide = Guide(teacher, student, device)
+    tagger = start_tagger(recipe, student, guide).to(device)
     lengths = [len(example.ids) for example in examples]
     plan = [
         epoch_batches(lengths, batch_tokens=settings.batch_tokens, seed=settings.seed, epoch=e)
         for e in range(settings.epochs)
     ]
     n_steps = sum(map(len, plan))
-    optimizer = torch.optim.AdamW(_parameter_groups(model, settings.weight_decay))
+    groups = parameter_groups(
+        tagger,
+        weight_decay=settings.weight_decay,
+        layer_decay=settings.layer_decay,
+        scale=lambda name: recipe.head.rate if name.startswith("crf.") else 1.0,
+    )
+    optimizer = torch.optim.AdamW(groups, fused=True)
 
     work = out.with_name(out.name + ".training")
     checkpoint, best = work / "checkpoint", work / "best"
@@ -97,120 +134,148 @@ def train(
     # which the user has since taken away: that run is over.
     if checkpoint.exists() and not best.exists() and read_progress(checkpoint).best_epoch > 0:
         shutil.rmtree(work)
-    progress = Progress(fingerprint(recipe, examples, encoder))
+    progress = Progress(fingerprint(recipe, examples, dev, encoder, str(soft_from or "")))
     if checkpoint.exists():
-        progress = resume(checkpoint, progress, model, optimizer)
+        progress = resume(checkpoint, progress, tagger, optimizer)
         say(f"resumed after epoch {progress.epoch}, step {progress.step}")
-    say(f"{len(items):,} notes, {len(examples):,} windows, {sum(lengths):,} tokens an epoch")
+    say(f"{len(notes):,} notes, {len(examples):,} windows, {sum(lengths):,} tokens an epoch")
 
     done = first = sum(map(len, plan[: progress.epoch])) + progress.step
     started, before = time.monotonic(), progress.seconds
-    said = saved = started
-    while progress.epoch < settings.epochs:
-        model.train()
-        losses: list[float] = []
-        for batch in plan[progress.epoch][progress.step :]:
-            rate = settings.learning_rate * _rate_factor(done, n_steps, settings.warmup)
-            chosen = [examples[i] for i in batch]
-            losses.append(_learn(chosen, model, optimizer, rate, settings.clip_norm, pad_id))
+    saved = started
+    losses: list[float] = []
+    while progress.epoch < settings.epochs and not progress.stopped:
+        tagger.train()
+        for chosen in plan[progress.epoch][progress.step :]:
+            batch = collate(
+                [examples[i] for i in chosen], pad_id=student.encoder.pad_id, device=device
+            )
+            rate = settings.learning_rate * rate_factor(done, n_steps, settings.warmup)
+            loss = batch_loss(tagger, batch, recipe, guide)
+            losses.append(take_step(loss, optimizer, rate=rate, clip_norm=settings.clip_norm))
             done, progress.step = done + 1, progress.step + 1
             now = time.monotonic()
             progress.seconds = before + now - started
-            if now - said > SAY_EVERY_S:
-                said = now
-                left = (now - started) / (done - first) * (n_steps - done)
-                say(
-                    f"epoch {progress.epoch + 1}/{settings.epochs}, step {progress.step}/"
-                    f"{len(plan[progress.epoch])}, loss {np.mean(losses[-50:]):.4f}, "
-                    f"about {math.ceil(left / 60)} min left"
-                )
+            left = (now - started) / (done - first) * (n_steps - done)
+            place = (progress.epoch + 1, settings.epochs, done, n_steps)
+            watch(Status(*place, float(np.mean(losses[-50:])), progress.last_f1, left))
             if now - saved > 60 * settings.checkpoint_minutes:
                 saved = now
-                save_checkpoint(checkpoint, progress, model, optimizer)
+                save_checkpoint(checkpoint, progress, tagger, optimizer)
         progress.epoch, progress.step = progress.epoch + 1, 0
-        scores = {name: _strict_micro_f1(student, gold) for name, gold in dev.items()}
-        progress.dev.append({"epoch": progress.epoch, "strict_micro_f1": scores})
-        shown = ", ".join(f"{name} {f1:.4f}" for name, f1 in scores.items())
-        loss = f"loss {np.mean(losses):.4f}; " if losses else ""
-        say(f"epoch {progress.epoch}: {loss}dev F1: {shown or 'no dev set'}")
-        f1 = float(np.mean(list(scores.values()))) if scores else float(progress.epoch)
-        if f1 > progress.best_f1:
-            progress.best_f1, progress.best_epoch = f1, progress.epoch
-            facts = _facts(recipe, encoder, progress, n_notes=len(items))
+        student = replace(student, crf=tagger.tables())
+        _score_epoch(student, items, dev, progress)
+        say(_epoch_line(progress, losses))
+        if progress.last_f1 is None or progress.last_f1 > progress.best_f1:
+            progress.best_f1 = -1.0 if progress.last_f1 is None else progress.last_f1
+            progress.best_epoch = progress.epoch
+            facts = {**student.facts, **_facts(recipe, encoder, soft_from, progress, len(notes))}
             replace_folder(best, replace(student, facts=facts).save)
-        save_checkpoint(checkpoint, progress, model, optimizer)
+        waited = progress.epoch - progress.best_epoch
+        progress.stopped = settings.patience is not None and waited >= settings.patience
+        if progress.stopped:
+            say(f"stopped: no better dev score for {waited} epochs")
+        save_checkpoint(checkpoint, progress, tagger, optimizer)
+        losses = []
+    kept = progress.dev[progress.best_epoch - 1]
+    if kept["wanted"] and not kept["found"]:
+        shutil.rmtree(work)
+        raise GateError(
+            f"{out}: not written, the student finds nothing at all, in any note; it has collapsed "
+            "to the tag O. Lower learning_rate, raise warmup, or train for more epochs"
+        )
     best.replace(out)
     shutil.rmtree(work)
     say(f"kept epoch {progress.best_epoch}, after {progress.seconds / 60:.1f} min of training")
     return load_student(out)
 
 
-def _learn(
-    examples: Sequence[Example],
-    model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    rate: float,
-    clip_norm: float,
-    pad_id: int,
-) -> float:
-    """Take one step on a batch; give its loss."""
-    width = max(len(example.ids) for example in examples)
-    n_tags = examples[0].allowed.shape[1]
-    batch = pad(
-        [example.ids for example in examples],
-        rows=range(len(examples)),
-        length=width,
-        pad_id=pad_id,
+def _sample(
+    items: Sequence[Labelled], settings: TrainSettings, say: Callable[[str], None]
+) -> Sequence[Labelled]:
+    """Take the share of notes, and of their empty sentences, that the settings ask for."""
+    if settings.share < 1:
+        items = take_share(items, settings.share, seed=settings.seed)
+    keep = settings.keep_empty
+    if settings.empty_share is not None:
+        keep = keep_for_share(items, settings.empty_share)
+    if keep is None:
+        return items
+    before = count_sentences(items)
+    after = count_sentences(items, keep=keep, seed=settings.seed)
+    say(
+        f"{before.sentences:,} sentences, {before.empty_share:.1%} without an entity; with "
+        f"{keep:.2%} of these kept, {after.sentences:,}, {after.empty_share:.1%} without"
     )
-    allowed = np.ones((len(examples), width, n_tags), dtype=bool)
-    learn = np.zeros((len(examples), width), dtype=bool)
-    for b, example in enumerate(examples):
-        allowed[b, : len(example.ids)] = example.allowed
-        learn[b, : len(example.ids)] = example.learn
-    logits = model(
-        input_ids=torch.from_numpy(batch.input_ids),
-        attention_mask=torch.from_numpy(batch.attention_mask),
-    ).logits
-    loss = partial_nll(logits, torch.from_numpy(allowed), torch.from_numpy(learn))
-    if not torch.isfinite(loss):
-        raise ClinEdgeError("training diverged: the loss is not a number; lower learning_rate")
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.step()
-    return float(loss.detach())
+    return drop_empty_sentences(items, keep=keep, seed=settings.seed)
 
 
-def _parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay weights, but neither biases nor the scales of layer norms."""
-    weights = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    others = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
-    return [
-        {"params": weights, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
+def _examples(
+    recipe: Recipe, notes: Sequence[Labelled], student: Student, teacher: Student | None
+) -> list[Example]:
+    """Cut notes into windows, with what a bigger student says of them."""
+    soft = None
+    if teacher is not None:
+        read = (item.note for item in notes)
+        soft = soft_labels(read, student.encoder, student.scheme, teacher)
+    whole = recipe.head.kind == "crf" and recipe.head.constrained
+    made = make_examples(notes, student.encoder, student.scheme, keep_words_whole=whole, soft=soft)
+    examples = list(made)
+    if not examples:
+        raise InputError("the labelled notes hold no text to learn from")
+    return examples
 
 
-def _rate_factor(step: int, n_steps: int, warmup: float) -> float:
-    """Rise linearly over the first ``warmup`` share of steps, then fall linearly to zero."""
-    n_warmup = max(1, round(warmup * n_steps))
-    if step < n_warmup:
-        return (step + 1) / n_warmup
-    return (n_steps - step) / max(n_steps - n_warmup, 1)
+def _score_epoch(
+    student: Student,
+    items: Sequence[Labelled],
+    dev: Mapping[str, Sequence[Labelled]],
+    progress: Progress,
+) -> None:
+    """Add to ``progress`` the strict micro F1 of each dev set, and how much was found at all.
+
+    Without dev sets, what is found in some of the notes that were learnt from is counted: a student
+    that finds nothing there has collapsed.
+    """
+    scores: dict[str, float] = {}
+    wanted = found = 0
+    learnt = [item for item in items if item.entities][:N_CHECKED]
+    for name, gold in (dev or {"": learnt}).items():
+        f1, n_found = _strict_micro_f1(student, gold)
+        found += n_found
+        wanted += sum(len(item.entities) for item in gold)
+        if dev:
+            scores[name] = f1
+    progress.dev.append(
+        {"epoch": progress.epoch, "strict_micro_f1": scores, "found": found, "wanted": wanted}
+    )
 
 
-def _strict_micro_f1(student: Student, gold: Sequence[Labelled]) -> float:
+def _strict_micro_f1(student: Student, gold: Sequence[Labelled]) -> tuple[float, int]:
+    """Give the score, and how many entities were found, rightly or not."""
     readings = student.predictor.read(item.note for item in gold)
     found = {reading.note.id: reading.entities for reading in readings}
-    return score(gold, found, n_resamples=1).micro.counts.f1
+    return score(gold, found, n_resamples=1).micro.counts.f1, sum(map(len, found.values()))
 
 
-def _facts(recipe: Recipe, encoder: str, progress: Progress, *, n_notes: int) -> dict[str, Any]:
+def _epoch_line(progress: Progress, losses: Sequence[float]) -> str:
+    last = progress.dev[-1]
+    shown = ", ".join(f"{name} {f1:.4f}" for name, f1 in last["strict_micro_f1"].items())
+    loss = f"loss {np.mean(losses):.4f}; " if losses else ""
+    line = f"epoch {progress.epoch}: {loss}dev F1: {shown or 'no dev set'}"
+    if last["wanted"] and not last["found"]:
+        line += f"; nothing is found yet where {last['wanted']:,} entities are"
+    return line
+
+
+def _facts(
+    recipe: Recipe, encoder: str, soft_from: Path | None, progress: Progress, n_notes: int
+) -> dict[str, Any]:
     return {
         "encoder": Path(encoder).name,
+        **({"soft_from": soft_from.name} if soft_from is not None else {}),
         "recipe": asdict(recipe),
+        "fingerprint": progress.fingerprint,
         "best_epoch": progress.best_epoch,
         "dev": progress.dev,
         "notes": n_notes,

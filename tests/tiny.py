@@ -39,7 +39,12 @@ TEMPLATES = (
 
 
 def tiny_encoder(
-    folder: Path, kind: str = "bert", *, seed: int = 0, room: int = MAX_TOKENS
+    folder: Path,
+    kind: str = "bert",
+    *,
+    seed: int = 0,
+    room: int = MAX_TOKENS,
+    cased: bool = False,
 ) -> Path:
     """Write an encoder of 2 layers x 32 with random weights, as ``save_pretrained`` would.
 
@@ -49,7 +54,7 @@ def tiny_encoder(
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
-    tokenizer_json = bytes_json() if kind == "roberta" else wordpiece_json()
+    tokenizer_json = bytes_json() if kind == "roberta" else wordpiece_json(cased=cased)
     tokenizer = _fast_tokenizer(tokenizer_json)
     torch.manual_seed(seed)
     model = transformers.AutoModel.from_config(_config(kind, tokenizer, room))

@@ -22,13 +22,10 @@ from clin_edge.distill.checkpoint import (
     save_checkpoint,
     settle_folder,
 )
-from clin_edge.distill.config import Card, Recipe, SetSpec, TrainSettings
+from clin_edge.distill.config import Card, HeadSettings, Recipe, SetSpec, TrainSettings
 from clin_edge.distill.dataset import Example
-
-
-class Killed(BaseException):
-    """Stands for the power cut."""
-
+from dying import Killed
+from tiny import invented_set
 
 # --- folders that are replaced whole -------------------------------------------------------------
 
@@ -224,11 +221,14 @@ def test_another_run_s_checkpoint_is_refused_and_left_alone(tmp_path: Path) -> N
 # --- what makes two runs the same ----------------------------------------------------------------
 
 
-def an_example(**changes: np.ndarray) -> Example:
+def an_example(**changes: Any) -> Example:
     parts = {
         "ids": np.array([2, 7, 3], dtype=np.int64),
         "allowed": np.array([[1, 1, 1], [0, 1, 0], [1, 1, 1]], dtype=bool),
         "learn": np.array([0, 1, 0], dtype=bool),
+        "opens_word": np.array([1, 1, 1], dtype=bool),
+        "at_start": True,
+        "at_end": False,
     }
     return Example(**{**parts, **changes})
 
@@ -236,9 +236,13 @@ def an_example(**changes: np.ndarray) -> Example:
 RECIPE = Recipe(labels=("A",))
 
 
+def mark(recipe: Recipe, examples: list[Example], encoder: str, soft_from: str = "") -> str:
+    return fingerprint(recipe, examples, {}, encoder, soft_from)
+
+
 def test_the_same_run_has_the_same_fingerprint() -> None:
-    assert fingerprint(RECIPE, [an_example()], "e") == fingerprint(RECIPE, [an_example()], "e")
-    assert len(fingerprint(RECIPE, [], "e")) == 64
+    assert mark(RECIPE, [an_example()], "e") == mark(RECIPE, [an_example()], "e")
+    assert len(mark(RECIPE, [], "e")) == 64
 
 
 @pytest.mark.parametrize(
@@ -246,10 +250,11 @@ def test_the_same_run_has_the_same_fingerprint() -> None:
 )
 def test_every_setting_that_decides_the_weights_changes_it(name: str) -> None:
     before = getattr(RECIPE.train, name)
+    other = {"share": 0.5, "layer_decay": 0.5, "patience": 3, "keep_empty": 0.1, "empty_share": 0.1}
     more = 1 if isinstance(before, int) else 0.25
-    changed = dataclasses.replace(RECIPE.train, **{name: before + more})
+    changed = dataclasses.replace(RECIPE.train, **{name: other.get(name) or before + more})
     other = dataclasses.replace(RECIPE, train=changed)
-    assert fingerprint(other, [an_example()], "e") != fingerprint(RECIPE, [an_example()], "e")
+    assert mark(other, [an_example()], "e") != mark(RECIPE, [an_example()], "e")
 
 
 @pytest.mark.parametrize(
@@ -258,21 +263,30 @@ def test_every_setting_that_decides_the_weights_changes_it(name: str) -> None:
         {"ids": np.array([2, 8, 3], dtype=np.int64)},
         {"allowed": np.array([[1, 1, 1], [0, 1, 1], [1, 1, 1]], dtype=bool)},
         {"learn": np.array([0, 0, 1], dtype=bool)},
+        {"opens_word": np.array([1, 0, 1], dtype=bool)},
+        {"at_start": False},
+        {"at_end": True},
+        {"soft": np.zeros((3, 3), dtype=np.float16)},
     ],
-    ids=["ids", "allowed", "learn"],
+    ids=lambda changes: next(iter(changes)),
 )
-def test_every_window_s_content_changes_it(changes: dict[str, np.ndarray]) -> None:
+def test_every_window_s_content_changes_it(changes: dict[str, Any]) -> None:
     usual, other = [an_example(), an_example()], [an_example(), an_example(**changes)]
-    assert fingerprint(RECIPE, usual, "e") != fingerprint(RECIPE, other, "e")
-    assert fingerprint(RECIPE, other, "e") != fingerprint(RECIPE, other[::-1], "e")
-    assert fingerprint(RECIPE, usual, "e") != fingerprint(RECIPE, usual[:1], "e")
+    assert mark(RECIPE, usual, "e") != mark(RECIPE, other, "e")
+    assert mark(RECIPE, other, "e") != mark(RECIPE, other[::-1], "e")
+    assert mark(RECIPE, usual, "e") != mark(RECIPE, usual[:1], "e")
 
 
 def test_labels_and_encoder_change_it_and_words_about_the_run_do_not() -> None:
     examples = [an_example()]
-    usual = fingerprint(RECIPE, examples, "e")
-    assert fingerprint(dataclasses.replace(RECIPE, labels=("B",)), examples, "e") != usual
-    assert fingerprint(RECIPE, examples, "f") != usual
+    usual = mark(RECIPE, examples, "e")
+    assert mark(dataclasses.replace(RECIPE, labels=("B",)), examples, "e") != usual
+    assert mark(RECIPE, examples, "f") != usual
+    assert mark(RECIPE, examples, "e", "bigger") != usual
+    head = HeadSettings("crf")
+    assert mark(dataclasses.replace(RECIPE, head=head), examples, "e") != usual
+    dev = {"dev": invented_set(2)}
+    assert fingerprint(RECIPE, examples, dev, "e", "") != usual
     often = dataclasses.replace(RECIPE.train, checkpoint_minutes=0.0)
     for same in (
         {"train": often},
@@ -280,4 +294,4 @@ def test_labels_and_encoder_change_it_and_words_about_the_run_do_not() -> None:
         {"sets": (SetSpec("x"),)},
         {"tests": (SetSpec("x"),)},
     ):
-        assert fingerprint(dataclasses.replace(RECIPE, **same), examples, "e") == usual
+        assert mark(dataclasses.replace(RECIPE, **same), examples, "e") == usual

@@ -116,7 +116,7 @@ def test_labelled_notes_alone_make_a_student(run, encoder: Path, tmp_path: Path)
     silver = write_labelled(tmp_path / "silver.jsonl", FEW)
     args = ("distill", silver, "-o", tmp_path / "s", "--map", "MEDICATION=Drug", "--epochs", 1)
     message = one_line(run(*args, "--student", encoder), 3)
-    assert message == f"{encoder}: reads 48 tokens at most, the recipe asks 256"
+    assert message == f"{encoder}: reads 48 tokens at most, 256 are asked for"
     done = run(*args, "--student", tiny_encoder(tmp_path / "roomy", room=256))
     assert (done.code, done.out) == (0, "")
     assert quiet_about_notes(done)
@@ -171,7 +171,7 @@ def test_a_killed_command_goes_on_when_it_is_given_again(
     out = tmp_path / "s"
     args = ("distill", "--student", encoder, "-o", out, "--recipe", recipe)
     with monkeypatch.context() as patch:
-        calls = iter([0.5])
+        calls = iter([(0.5, 1)])
         patch.setattr(training, "_strict_micro_f1", lambda *_: next(calls, None) or interrupt())
         done = run(*args)
     assert (done.code, done.err.splitlines()[-1]) == (130, "clin-edge: stopped")
@@ -246,3 +246,88 @@ def test_a_missing_install_is_named_with_its_cure(
     silver = write_labelled(tmp_path / "silver.jsonl", FEW)
     message = one_line(run("distill", silver, "--student", encoder, "-o", tmp_path / "s"), 5)
     assert message == f"{package} is not installed; run: pip install 'clin-edge[train]'"
+
+
+# --- students of every kind ----------------------------------------------------------------------
+
+
+def learn(run, encoder: object, recipe: Path, out: Path, *more: object) -> Done:
+    args = ("--student", encoder, "-o", out, "--recipe", recipe, "--epochs", 6)
+    done = run("distill", *args, *more)
+    assert quiet_about_notes(done)
+    return done
+
+
+def test_several_seeds_make_several_students(run, encoder, recipe, tmp_path: Path) -> None:
+    done = learn(run, encoder, recipe, tmp_path / "runs", "--seed", 1, "--seed", 2)
+    assert done.code == 0, done.err
+    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == [
+        "runs.json",
+        "seed-1",
+        "seed-2",
+    ]
+    rows = json.loads((tmp_path / "runs" / "runs.json").read_text())
+    assert [row["seed"] for row in rows] == [1, 2]
+    assert done.err.splitlines()[-1].startswith("100% of the notes: dev F1 ")
+    again = learn(run, encoder, recipe, tmp_path / "runs", "--seed", 1, "--seed", 2)
+    assert again.err.count("is there already") == 2
+
+
+def test_a_student_follows_a_bigger_one_with_fewer_layers_and_pieces(
+    run, encoder, recipe, tmp_path: Path
+) -> None:
+    assert learn(run, encoder, recipe, tmp_path / "big", "--head", "crf").code == 0
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "a.txt").write_text("aspirin for chest pain")
+    done = learn(
+        run,
+        encoder,
+        recipe,
+        tmp_path / "small",
+        *("--soft-from", tmp_path / "big", "--unlabelled", notes),
+        *("--keep-layers", "1", "--prune-to", notes),
+    )
+    assert done.code == 0, done.err
+    assert done.err.startswith("7 notes, ")
+    small, big = load_student(tmp_path / "small"), load_student(tmp_path / "big")
+    assert small.model.config.num_hidden_layers == 1
+    assert small.facts["pieces"] < small.facts["pieces_before"] == big.model.config.vocab_size
+    assert small.facts["soft_from"] == "big"
+    assert (small.crf, big.crf is None) == (None, False)
+
+
+def test_scratch_needs_no_encoder_at_all(run, recipe: Path, tmp_path: Path) -> None:
+    text = "\n[scratch]\nlayers = 1\nhidden = 32\nheads = 2\nfeed_forward = 64\n"
+    recipe.write_text(
+        'encoder = "scratch"\n' + recipe.read_text() + text + "vocabulary_size = 200\n"
+    )
+    done = run("distill", "--recipe", recipe, "-o", tmp_path / "s", "--epochs", 8)
+    assert done.code == 0, done.err
+    assert load_student(tmp_path / "s").model.config.model_type == "distilbert"
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "says"),
+    [
+        (("--keep-layers", "one"), 2, "--keep-layers: expected numbers, such as 0,2,4."),
+        (("--keep-layers", "7"), 3, "layer 7 cannot be kept: the encoder has 2"),
+        (("--unlabelled", "x"), 2, "teach nothing without --soft-from"),
+        (("--soft-from", "absent"), 3, "absent: not a student folder"),
+        (("--keep-empty", "1"), 3, "keep_empty lies between 0 and 1"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else None,
+)
+def test_what_cannot_be_done_is_told_at_once(
+    args: tuple[str, str], code: int, says: str, run, encoder, recipe, tmp_path: Path
+) -> None:
+    done = learn(run, encoder, recipe, tmp_path / "s", *args)
+    assert done.code == code
+    assert says in done.err.splitlines()[-1]
+    assert not (tmp_path / "s").exists()
+
+
+def test_without_an_encoder_the_three_ways_are_named(run, recipe: Path, tmp_path: Path) -> None:
+    done = run("distill", "--recipe", recipe, "-o", tmp_path / "s")
+    assert done.code == 2
+    assert "a folder, a hub id, or scratch" in done.err

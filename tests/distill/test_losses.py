@@ -1,4 +1,4 @@
-"""The loss on partly known tags, against cross-entropy and against sums written out."""
+"""What a student learns by, against known losses and against sums written out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clin_edge.distill.losses import partial_nll
+from clin_edge.distill.losses import hidden_mse, partial_nll, soft_nll
 
 B, T, C = 2, 5, 7
 
@@ -108,3 +108,77 @@ def test_a_student_that_is_sure_and_wrong_still_gets_a_finite_gradient() -> None
     loss.backward()
     assert loss.item() == pytest.approx(1000 - math.log(2), rel=1e-4)
     assert logits.grad.flatten().tolist() == pytest.approx([1.0, -0.5, -0.5], rel=1e-4)
+
+
+# --- soft labels ---------------------------------------------------------------------------------
+
+
+@given(SEEDS, st.sampled_from((0.5, 1.0, 2.0, 8.0)))
+def test_the_soft_loss_is_the_divergence_of_softened_probabilities(seed: int, t: float) -> None:
+    student, _, learn = drawn(seed)
+    teacher = drawn(seed + 1)[0].detach()
+    total = 0.0
+    for row in learn.nonzero().tolist():
+        theirs = [math.exp(x / t) for x in teacher[tuple(row)].tolist()]
+        ours = [math.exp(x / t) for x in student[tuple(row)].tolist()]
+        for p, q in zip(theirs, ours, strict=True):
+            total += p / sum(theirs) * math.log(p / sum(theirs) / (q / sum(ours)))
+    expected = t**2 * total / int(learn.sum())
+    assert soft_nll(student, teacher, learn, t).item() == pytest.approx(expected, rel=1e-4)
+    shifted = torch.log_softmax(student, dim=-1)
+    assert soft_nll(shifted, teacher, learn, t).item() == pytest.approx(expected, rel=1e-4)
+
+
+@given(SEEDS)
+def test_a_student_like_its_teacher_has_no_soft_loss_and_no_gradient(seed: int) -> None:
+    student, _, learn = drawn(seed)
+    loss = soft_nll(student, student.detach() + 3, learn, 2.0)
+    (gradient,) = torch.autograd.grad(loss, student)
+    assert loss.item() == pytest.approx(0, abs=1e-5)
+    assert gradient.abs().max() < 1e-5
+
+
+@given(SEEDS, st.sampled_from((1.0, 4.0)))
+def test_the_soft_gradient_is_t_times_the_difference_of_probabilities(seed: int, t: float) -> None:
+    student, _, learn = drawn(seed)
+    teacher = drawn(seed + 1)[0].detach()
+    (gradient,) = torch.autograd.grad(soft_nll(student, teacher, learn, t), student)
+    expected = t * (torch.softmax(student / t, -1) - torch.softmax(teacher / t, -1)) / learn.sum()
+    expected[~learn] = 0
+    torch.testing.assert_close(gradient, expected.detach(), rtol=1e-4, atol=1e-6)
+
+
+def test_tags_that_both_forbid_do_not_spoil_the_soft_loss() -> None:
+    log_p = torch.tensor([[[0.0, -1e4]]], requires_grad=True)
+    loss = soft_nll(log_p, torch.tensor([[[0.0, -1e4]]]), torch.tensor([[True]]), 1.0)
+    loss.backward()
+    assert loss.item() == 0
+    assert log_p.grad.isfinite().all()
+
+
+# --- hidden states -------------------------------------------------------------------------------
+
+
+@given(SEEDS)
+def test_the_hidden_loss_is_the_mean_squared_difference_over_learnt_tokens(seed: int) -> None:
+    student, _, learn = drawn(seed)
+    teacher = drawn(seed + 1)[0].detach()
+    expected = np.square((student - teacher).detach().numpy()[learn.numpy()]).mean()
+    loss = hidden_mse(student, teacher, learn, None)
+    assert loss.item() == pytest.approx(expected, rel=1e-4)
+    (gradient,) = torch.autograd.grad(loss, student)
+    assert (gradient[~learn] == 0).all()
+
+
+def test_a_narrow_student_is_compared_after_a_projection_that_learns() -> None:
+    torch.manual_seed(0)
+    student, teacher = torch.randn(B, T, 3), torch.randn(B, T, 4)
+    learn = torch.ones((B, T), dtype=torch.bool)
+    projection = torch.nn.Linear(3, 4)
+    loss = hidden_mse(student, teacher, learn, projection)
+    loss.backward()
+    widened = student @ projection.weight.T + projection.bias
+    assert loss.item() == pytest.approx(((widened - teacher) ** 2).mean().item())
+    assert projection.weight.grad.abs().max() > 0
+    with pytest.raises(RuntimeError):
+        hidden_mse(student, teacher, learn, None)

@@ -145,6 +145,7 @@ def test_facts_are_kept_beside_what_is_needed_to_read(folders: Path, tmp_path: P
     ]
     kept = json.loads((tmp_path / FACTS_FILE).read_bytes())
     assert kept == {
+        "head": "linear",
         "labels": list(TYPES),
         "tagging": "BIO",
         "max_tokens": 40,
@@ -213,7 +214,7 @@ def test_a_hub_id_out_of_reach_is_refused_in_one_line(name: str, monkeypatch) ->
 def test_windows_longer_than_an_encoder_reads_are_refused(kind, room, folders: Path) -> None:
     assert student_of(folders / kind, max_tokens=room).max_tokens == room
     message = refusal(lambda: student_of(folders / kind, max_tokens=room + 1))
-    assert message == (f"{folders / kind}: reads {room} tokens at most, the recipe asks {room + 1}")
+    assert message == (f"{folders / kind}: reads {room} tokens at most, {room + 1} are asked for")
 
 
 @pytest.mark.parametrize("kind", KINDS)

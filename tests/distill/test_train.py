@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from safetensors.torch import load_file
 
-from clin_edge.core.errors import ClinEdgeError, InputError
+from clin_edge.core.errors import ClinEdgeError, GateError, InputError
 from clin_edge.core.labelled import Labelled
 from clin_edge.core.notes import Note
-from clin_edge.core.predict import Predictor
 from clin_edge.core.score import score
 from clin_edge.core.spans import Entity, Span
 from clin_edge.distill import train as training
+from clin_edge.distill.config import HeadSettings
 from clin_edge.distill.dataset import join_sources
-from clin_edge.distill.student import Student, TorchSession, load_student
-from clin_edge.distill.train import train
+from clin_edge.distill.student import Student, load_student
+from clin_edge.distill.train import Status, train
+from dying import Killed, dying_at, weights
 from tiny import (
     DRUGS,
     ILLNESSES,
@@ -34,17 +28,12 @@ from tiny import (
     n_threads,
     tiny_encoder,
     tiny_recipe,
-    tiny_student,
 )
 
 ITEMS = invented_set(60)
 DEV = {"dev": invented_set(20, seed=9, prefix="d")}
 FEW = ITEMS[:8]
-SHORT = {"epochs": 2, "batch_tokens": 100}
-
-
-class Killed(BaseException):
-    """Stands for the power cut."""
+SHORT = {"epochs": 2, "batch_tokens": 100, "learning_rate": 3e-2, "warmup": 0.0}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -59,22 +48,8 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(tiny_encoder(tmp_path_factory.mktemp("train") / "tiny"))
 
 
-@pytest.fixture(scope="module")
-def unbroken(encoder: str, tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
-    """The weights of a short run that nothing interrupts."""
-    out = tmp_path_factory.mktemp("unbroken") / "out"
-    train(tiny_recipe(**SHORT), FEW, {"dev": FEW}, encoder, out)
-    return weights(out)
-
-
-def weights(folder: Path) -> list[bytes]:
-    tensors = load_file(folder / "model.safetensors")
-    return [tensors[name].numpy().tobytes() for name in sorted(tensors)]
-
-
 def entities_of(student: Student, notes: list[Note]) -> dict[str, list[Entity]]:
-    predictor = Predictor(student.encoder, student.scheme, TorchSession(student.model))
-    return {reading.note.id: reading.entities for reading in predictor.read(notes)}
+    return {reading.note.id: reading.entities for reading in student.predictor.read(notes)}
 
 
 def f1_of(student: Student, gold: list[Labelled]) -> dict[str, float]:
@@ -137,163 +112,6 @@ def test_one_of_two_labels_is_learnt_as_either(encoder: str, tmp_path: Path) -> 
     assert f1_of(student, either(DEV["dev"]))["micro"] > 0.9
 
 
-# --- the same run, the same weights --------------------------------------------------------------
-
-
-def test_the_same_seed_gives_the_same_weights_and_another_gives_others(
-    encoder: str, tmp_path: Path, unbroken: list[bytes]
-) -> None:
-    again = tiny_recipe(**SHORT, checkpoint_minutes=0.0)
-    train(again, FEW, {"dev": FEW}, encoder, tmp_path / "again")
-    assert weights(tmp_path / "again") == unbroken
-    train(tiny_recipe(**SHORT, seed=2), FEW, {"dev": FEW}, encoder, tmp_path / "other")
-    assert weights(tmp_path / "other") != unbroken
-
-
-def dying_at(nth: int, act: Callable[..., Any], *, after: bool) -> Callable[..., Any]:
-    """Do ``act`` as ever, but die at its n-th call, before or after it."""
-    calls = itertools.count(1)
-
-    def run(*args: Any, **kwargs: Any) -> Any:
-        call = next(calls)
-        if call == nth and not after:
-            raise Killed
-        done = act(*args, **kwargs)
-        if call == nth:
-            raise Killed
-        return done
-
-    return run
-
-
-# With these notes an epoch has three batches: saves come after each, and at the epoch's end.
-FIRST_SAVE = ("save_checkpoint", 1, False)
-
-
-@pytest.mark.parametrize(
-    ("where", "nth", "after"),
-    [
-        pytest.param(*FIRST_SAVE, id="before the first save"),
-        pytest.param("save_checkpoint", 2, True, id="within the first epoch"),
-        pytest.param("save_checkpoint", 3, True, id="after an epoch's last step, before its end"),
-        pytest.param("replace_folder", 1, True, id="best is kept, the checkpoint is not yet"),
-        pytest.param("save_checkpoint", 4, True, id="between epochs"),
-        pytest.param("save_checkpoint", 6, True, id="within the second epoch"),
-        pytest.param("_learn", 5, True, id="a step after the checkpoint"),
-        pytest.param("save_checkpoint", 8, True, id="when all is learnt"),
-        pytest.param("load_student", 1, False, id="when all is done"),
-    ],
-)
-def test_a_run_that_dies_ends_with_the_weights_of_an_unbroken_one(
-    where: str, nth: int, after: bool, encoder: str, tmp_path: Path, unbroken, monkeypatch
-) -> None:
-    recipe = tiny_recipe(**SHORT, checkpoint_minutes=0.0)
-    out = tmp_path / "out"
-    with monkeypatch.context() as patch:
-        patch.setattr(training, where, dying_at(nth, getattr(training, where), after=after))
-        with pytest.raises(Killed):
-            train(recipe, FEW, {"dev": FEW}, encoder, out)
-    if where != "load_student":
-        assert not out.exists()
-        said: list[str] = []
-        train(recipe, FEW, {"dev": FEW}, encoder, out, say=said.append)
-        assert said[0].startswith("resumed after") == ((where, nth, after) != FIRST_SAVE)
-    assert weights(out) == unbroken
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
-
-
-def test_a_run_that_dies_again_and_again_gets_there_too(
-    encoder: str, tmp_path: Path, unbroken: list[bytes], monkeypatch
-) -> None:
-    recipe = tiny_recipe(**SHORT, checkpoint_minutes=0.0)
-    n_deaths, learn = 0, training._learn
-    with monkeypatch.context() as patch:
-        for _ in range(10):
-            patch.setattr(training, "_learn", dying_at(2, learn, after=True))
-            try:
-                train(recipe, FEW, {"dev": FEW}, encoder, tmp_path / "out")
-                break
-            except Killed:
-                n_deaths += 1
-    assert n_deaths == 5
-    assert weights(tmp_path / "out") == unbroken
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import torch
-from clin_edge.distill import checkpoint
-from clin_edge.distill.train import train
-from tiny import invented_set, tiny_recipe
-
-torch.set_num_threads(1)
-n_moves, move = 0, Path.replace
-
-def replace(self, target):
-    global n_moves
-    done = move(self, target)
-    if self.name == "checkpoint":  # the old one is out of the way, the new one not yet there
-        n_moves += 1
-        if n_moves == 4:
-            os.kill(os.getpid(), signal.SIGKILL)
-    return done
-
-Path.replace = replace
-items = invented_set(60)[:8]
-recipe = tiny_recipe(epochs=2, batch_tokens=100, checkpoint_minutes=0.0)
-train(recipe, items, {"dev": items}, sys.argv[1], Path(sys.argv[2]))
-"""
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system knows no SIGKILL")
-def test_a_process_killed_while_it_saves_is_gone_on_from(
-    encoder: str, tmp_path: Path, unbroken: list[bytes]
-) -> None:
-    out = tmp_path / "out"
-    tests = str(Path(__file__).resolve().parents[1])
-    path = os.pathsep.join([tests, *filter(None, [os.environ.get("PYTHONPATH")])])
-    ended = subprocess.run(
-        [sys.executable, "-c", KILLED, encoder, str(out)],
-        env={**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
-    work = tmp_path / "out.training"
-    assert not out.exists()
-    assert not (work / "checkpoint").exists()
-    assert (work / "checkpoint.old").exists()
-    said: list[str] = []
-    recipe = tiny_recipe(**SHORT, checkpoint_minutes=0.0)
-    train(recipe, FEW, {"dev": FEW}, encoder, out, say=said.append)
-    assert said[0] == "resumed after epoch 1, step 0"
-    assert weights(out) == unbroken
-    assert not work.exists()
-
-
-def test_a_run_that_dies_while_it_clears_up_is_not_in_the_way_of_another(
-    encoder: str, tmp_path: Path, unbroken: list[bytes], monkeypatch
-) -> None:
-    recipe, out = tiny_recipe(**SHORT), tmp_path / "out"
-    clear = shutil.rmtree
-
-    def dying(place: Path, **how: Any) -> None:
-        if place.name == "out.training":
-            raise Killed
-        clear(place, **how)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(shutil, "rmtree", dying)
-        with pytest.raises(Killed):
-            train(recipe, FEW, {"dev": FEW}, encoder, out)
-    assert weights(out) == unbroken
-    clear(out)
-    train(recipe, FEW, {"dev": FEW}, encoder, out)
-    assert weights(out) == unbroken
-
-
 # --- which epoch is kept -------------------------------------------------------------------------
 
 
@@ -312,10 +130,10 @@ def test_the_epoch_with_the_best_dev_score_is_kept(f1s, best, encoder, tmp_path,
     fakes = iter([f1 for epoch in f1s for f1 in epoch])
     seen: list[list[bytes]] = []
 
-    def fake(student: Student, _: object) -> float:
+    def fake(student: Student, _: object) -> tuple[float, int]:
         state = student.model.state_dict()
         seen.append([state[name].numpy().tobytes() for name in sorted(state)])
-        return next(fakes)
+        return next(fakes), 1
 
     monkeypatch.setattr(training, "_strict_micro_f1", fake)
     dev = {f"set {i}": FEW for i in range(len(f1s[0]))}
@@ -329,15 +147,15 @@ def test_the_epoch_with_the_best_dev_score_is_kept(f1s, best, encoder, tmp_path,
 
 def test_without_a_dev_set_the_last_epoch_is_kept(encoder: str, tmp_path: Path) -> None:
     said: list[str] = []
-    recipe = tiny_recipe(epochs=3, batch_tokens=200)
+    recipe = tiny_recipe(**{**SHORT, "epochs": 3})
     student = train(recipe, FEW, {}, encoder, tmp_path / "out", say=said.append)
     assert student.facts["best_epoch"] == 3
-    assert [line.endswith("dev F1: no dev set") for line in said[1:-1]] == [True] * 3
+    assert ["dev F1: no dev set" in line for line in said[1:-1]] == [True] * 3
 
 
 def test_the_best_epoch_of_before_a_crash_is_remembered(encoder, tmp_path, monkeypatch) -> None:
     f1s = iter([0.9, 0.2, 0.3])
-    monkeypatch.setattr(training, "_strict_micro_f1", lambda *_: next(f1s))
+    monkeypatch.setattr(training, "_strict_micro_f1", lambda *_: (next(f1s), 1))
     recipe = tiny_recipe(epochs=3, batch_tokens=200)
     with monkeypatch.context() as patch:
         patch.setattr(
@@ -349,39 +167,78 @@ def test_the_best_epoch_of_before_a_crash_is_remembered(encoder, tmp_path, monke
     assert student.facts["best_epoch"] == 1
 
 
-# --- how it steps --------------------------------------------------------------------------------
-
-
-def test_the_rate_rises_and_falls_in_straight_lines() -> None:
-    rates = [training._rate_factor(step, 20, 0.25) for step in range(20)]
-    assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
-    assert rates[5:] == pytest.approx([n / 15 for n in range(15, 0, -1)])
-    for warmup in (0.0, 0.01, 1.0):
-        rates = [training._rate_factor(step, 7, warmup) for step in range(7)]
-        assert max(rates) == 1
-        assert min(rates) > 0
-    assert training._rate_factor(0, 1, 0.1) == 1
-
-
-def test_biases_and_the_scales_of_layer_norms_do_not_decay(tmp_path: Path) -> None:
-    model = tiny_student(tmp_path).model
-    decayed, spared = training._parameter_groups(model, 0.25)
-    assert (decayed["weight_decay"], spared["weight_decay"]) == (0.25, 0.0)
-    places = {id(p): name for name, p in model.named_parameters()}
-    names = [{places[id(p)] for p in group["params"]} for group in (decayed, spared)]
-    assert names[0] | names[1] == set(places.values())
-    assert all(n.endswith("bias") or "LayerNorm" in n for n in names[1])
-    assert not any(n.endswith("bias") or "LayerNorm" in n for n in names[0])
-
-
-def test_progress_is_told_while_an_epoch_lasts(encoder, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(training, "SAY_EVERY_S", -1.0)
+@pytest.mark.parametrize(
+    ("f1s", "patience", "n_epochs"),
+    [([0.5, 0.4, 0.3, 0.9], 2, 3), ([0.5, 0.4, 0.6, 0.5, 0.5], 2, 5), ([0.1] * 5, 1, 2)],
+)
+def test_it_stops_when_no_better_score_comes(
+    f1s, patience, n_epochs, encoder, tmp_path, monkeypatch
+) -> None:
+    scores = iter(f1s)
+    monkeypatch.setattr(training, "_strict_micro_f1", lambda *_: (next(scores), 1))
+    recipe = tiny_recipe(epochs=len(f1s), batch_tokens=200, patience=patience)
     said: list[str] = []
-    train(tiny_recipe(**SHORT), FEW, {}, encoder, tmp_path / "out", say=said.append)
-    steps = [line for line in said if ", step " in line]
-    assert steps
-    assert steps[0].startswith("epoch 1/2, step 1/")
-    assert steps[-1].endswith("about 0 min left")
+    student = train(recipe, FEW, {"dev": FEW}, encoder, tmp_path / "out", say=said.append)
+    assert sum(line.startswith("epoch ") for line in said) == n_epochs
+    assert f"stopped: no better dev score for {patience} epochs" in said or n_epochs == len(f1s)
+    best = f1s[: student.facts["best_epoch"]]
+    assert max(best) == best[-1] == max(f1s[:n_epochs])
+
+
+# --- collapse ------------------------------------------------------------------------------------
+
+EMPTY = [Labelled(item.note, (), item.marked) for item in ITEMS[:12]]
+
+
+@pytest.mark.parametrize("dev", [{}, {"dev": FEW}], ids=["without dev", "with dev"])
+@pytest.mark.parametrize("head", ["linear", "crf"])
+def test_a_student_that_finds_nothing_is_refused_loudly(
+    head: str, dev: dict[str, list[Labelled]], encoder: str, tmp_path: Path
+) -> None:
+    """Taught on notes that hold almost nothing it says O to all, as a whole row of a paper did."""
+    said: list[str] = []
+    recipe = tiny_recipe(epochs=2, head=HeadSettings(head))
+    with pytest.raises(GateError, match=r"finds nothing at all.*Lower learning_rate") as caught:
+        train(recipe, [*EMPTY, FEW[0]], dev, encoder, tmp_path / "out", say=said.append)
+    assert caught.value.exit_code == 7
+    assert list(tmp_path.iterdir()) == []
+    assert sum("nothing is found yet" in line for line in said) == 2
+
+
+def test_notes_that_hold_nothing_are_no_collapse(encoder: str, tmp_path: Path) -> None:
+    train(tiny_recipe(epochs=2), EMPTY, {}, encoder, tmp_path / "out")
+    assert (tmp_path / "out").exists()
+
+
+# --- what is learnt from -------------------------------------------------------------------------
+
+
+def test_samdb_leaves_out_sentences_without_an_entity(encoder: str, tmp_path: Path) -> None:
+    said: list[str] = []
+    recipe = tiny_recipe(epochs=6, keep_empty=0.08)
+    train(recipe, ITEMS, {"dev": FEW}, encoder, tmp_path / "out", say=said.append)
+    assert said[0].endswith(" without")
+    assert "with 8.00% of these kept" in said[0]
+
+
+def test_a_share_of_the_notes_is_learnt_from(encoder: str, tmp_path: Path) -> None:
+    said: list[str] = []
+    student = train(
+        tiny_recipe(epochs=6, share=0.25), ITEMS, {}, encoder, tmp_path / "out", say=said.append
+    )
+    assert said[0].startswith("15 notes, ")
+    assert student.facts["notes"] == 15
+
+
+def test_where_training_stands_is_told_after_every_step(encoder: str, tmp_path: Path) -> None:
+    seen: list[Status] = []
+    recipe = tiny_recipe(epochs=2, batch_tokens=100, learning_rate=3e-2, warmup=0.0)
+    train(recipe, FEW, {"dev": FEW}, encoder, tmp_path / "out", watch=seen.append)
+    assert [s.step for s in seen] == list(range(1, seen[-1].n_steps + 1))
+    assert {s.epoch for s in seen} == {1, 2}
+    assert [s.dev_f1 is None for s in seen] == [s.epoch == 1 for s in seen]
+    assert seen[-1].seconds_left == 0
+    assert all(s.loss > 0 for s in seen)
 
 
 # --- refused -------------------------------------------------------------------------------------
@@ -408,7 +265,7 @@ def test_an_out_that_exists_is_refused_and_left_alone(what: str, encoder, tmp_pa
             {"items": invented_set(60, marked=["DISEASE"])[:8]}, id="other labels on them"
         ),
         pytest.param({"recipe": tiny_recipe(**SHORT, seed=5)}, id="another seed"),
-        pytest.param({"recipe": tiny_recipe(**SHORT, learning_rate=1.0)}, id="another rate"),
+        pytest.param({"recipe": tiny_recipe(**{**SHORT, "learning_rate": 1.0})}, id="another rate"),
         pytest.param({"recipe": tiny_recipe(**SHORT, max_tokens=16)}, id="windows"),
     ],
 )
@@ -448,5 +305,4 @@ def test_a_loss_that_is_no_number_ends_the_run_in_one_line(encoder: str, tmp_pat
 
 def test_entities_that_cover_no_token_are_no_obstacle(encoder: str, tmp_path: Path) -> None:
     odd = Labelled(Note("n", "fever \u200d"), (Entity(Span(6, 7), "DISEASE"),), frozenset(TYPES))
-    student = train(tiny_recipe(epochs=1), [odd], {"dev": [odd]}, encoder, tmp_path / "out")
-    assert student.facts["dev"] == [{"epoch": 1, "strict_micro_f1": {"dev": 0.0}}]
+    train(tiny_recipe(**SHORT), [odd, *FEW], {"dev": FEW}, encoder, tmp_path / "out")

@@ -1,0 +1,123 @@
+"""What a bigger student thinks of each token of a smaller one: soft labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from clin_edge.core.crf import CrfTables
+from clin_edge.core.decode import log_softmax
+from clin_edge.core.encode import Encoder
+from clin_edge.core.errors import InputError
+from clin_edge.core.labels import LabelScheme
+from clin_edge.core.notes import Note
+from clin_edge.core.predict import Reading
+from clin_edge.distill.crf import Chains, Crf
+from clin_edge.distill.student import Student
+
+LOWEST = -100.0  # a finite stand-in for log 0, so that 0 * log 0 is 0 in a loss
+
+
+def soft_labels(
+    notes: Iterable[Note], encoder: Encoder, scheme: LabelScheme, teacher: Student
+) -> Iterator[NDArray[np.float16]]:
+    """Read notes with ``teacher``, lazily and in order; give log-probabilities (N, C) of each.
+
+    Rows are the tokens of ``encoder.encode(note)``, columns the tags of ``scheme``. The teacher
+    reads with windows and a tokenizer of its own, see ``realign``; a CRF gives the probability of
+    each tag over all tag sequences of the note. No value is below ``LOWEST``; float16 leaves a
+    row's sum within ln(C) / 2048 of 1.
+
+    Raises:
+        InputError: If the teacher has other labels than ``scheme``.
+    """
+    if set(teacher.scheme.types) != set(scheme.types):
+        raise InputError(
+            f"the soft teacher knows {', '.join(sorted(teacher.scheme.types))}, the student is to "
+            f"know {', '.join(sorted(scheme.types))}; give both the same labels"
+        )
+    columns = [teacher.scheme.index[tag] for tag in scheme.tags]
+    log_p = _softmax if teacher.crf is None else _marginals(teacher.crf, teacher.scheme)
+
+    def of_students_tokens(reading: Reading) -> NDArray[np.float16]:
+        theirs, ours = reading.encoded.offsets, encoder.encode(reading.note).offsets
+        rows = realign(log_p(reading)[:, columns], theirs, ours)
+        return np.maximum(rows, LOWEST).astype(np.float16)
+
+    return map(of_students_tokens, teacher.predictor.read(notes))
+
+
+def realign(
+    rows: NDArray[np.float32], source: NDArray[np.int64], target: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Carry log-probabilities (M, C) of BIO tags over to the tokens of another tokenizer (N, C).
+
+    The same tokens keep their rows. Else each token takes the row of the source's token that holds
+    its first character; if it begins inside that one, or is not the first to begin there, it can
+    only go on with an entity, and the mass of B-X moves to I-X. Between the source's tokens, or
+    without characters of its own, it lies in an entity if the next source token goes on with one:
+    it takes that row, and the mass of B-X moves to O.
+
+    So if the rows are sure of tags whose spans cut no target token, the tags carried over are
+    those that ``spans_to_tags`` gives for these spans.
+
+    Args:
+        rows: Log-probabilities, tags in the order of ``LabelScheme.tags``.
+        source: Characters of the M tokens that ``rows`` are about (M, 2), in text order.
+        target: Those of the N tokens wanted (N, 2).
+    """
+    if np.array_equal(source, target):
+        return rows
+    # After the last token nothing goes on: a row sure of O, beyond any character.
+    after = np.full((1, rows.shape[1]), LOWEST, dtype=np.float32)
+    after[0, 0] = 0
+    beyond = max(source.max(initial=0), target.max(initial=0)) + 1
+    starts, ends = target.T
+    holder = np.searchsorted(source[:, 1], starts, side="right")
+    begins = np.append(source[:, 0], beyond)[holder]
+    out: NDArray[np.float32] = np.concatenate([rows, after])[holder]
+    repeated = np.zeros(len(target), dtype=bool)
+    repeated[1:] = (starts[1:] == starts[:-1]) & (starts[:-1] < ends[:-1])
+    inside = (begins < starts) | ((begins == starts) & repeated)
+    between = ~inside & ((begins > starts) | (starts == ends))
+    _only_go_on(out, inside)
+    out[between, 0] = np.logaddexp(out[between, 0], np.logaddexp.reduce(out[between, 1::2], axis=1))
+    out[between, 1::2] = LOWEST
+    return out
+
+
+def _softmax(reading: Reading) -> NDArray[np.float32]:
+    return log_softmax(reading.logits)
+
+
+def _marginals(tables: CrfTables, scheme: LabelScheme) -> Callable[[Reading], NDArray[np.float32]]:
+    """Give what reads a CRF's log-marginals (N, C), each token's from its unit."""
+    with torch.random.fork_rng(devices=[]):  # a new Crf draws numbers, here for nothing
+        crf = Crf(scheme, constrained=tables.constrained)
+    crf.load(tables)
+    whole_note = torch.ones(1, dtype=torch.bool)
+
+    @torch.no_grad()
+    def of_tokens(reading: Reading) -> NDArray[np.float32]:
+        if not len(reading.logits):
+            return reading.logits
+        opens_word = reading.encoded.opens_word
+        first = opens_word if tables.first_pieces else np.ones_like(opens_word)
+        emissions = torch.from_numpy(reading.logits[first])[None]
+        opens = torch.from_numpy(opens_word[first])[None]
+        chains = Chains(torch.ones_like(opens), opens, whole_note, whole_note)
+        units = crf.log_marginals(emissions, chains)[0].numpy()
+        rows: NDArray[np.float32] = units[np.cumsum(first) - 1]
+        _only_go_on(rows, ~first)
+        return rows
+
+    return of_tokens
+
+
+def _only_go_on(rows: NDArray[np.float32], marked: NDArray[np.bool_]) -> None:
+    """Move, in the rows (N, C) that are marked (N,), the mass of B-X to I-X."""
+    rows[marked, 2::2] = np.logaddexp(rows[marked, 1::2], rows[marked, 2::2])
+    rows[marked, 1::2] = LOWEST

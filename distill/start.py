@@ -1,0 +1,83 @@
+"""Where a student starts: with an encoder of a folder or hub, or none; made smaller if asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from transformers import AutoModelForTokenClassification
+
+from clin_edge.core.labels import LabelScheme
+from clin_edge.distill.config import Recipe
+from clin_edge.distill.crf import Crf
+from clin_edge.distill.encoders import quiet_transformers
+from clin_edge.distill.guide import Guide
+from clin_edge.distill.scratch import scratch_encoder
+from clin_edge.distill.shrinking.layers import keep_layers
+from clin_edge.distill.shrinking.vocabulary import prune_vocabulary
+from clin_edge.distill.student import Student, Tagger, new_student
+
+SCRATCH = "scratch"
+
+
+def start_student(
+    recipe: Recipe, encoder: str, texts: Sequence[str], *, prune_to: Iterable[str] | None = None
+) -> Student:
+    """Give an untrained student as the recipe wants it.
+
+    Args:
+        recipe: Labels, shape, seed.
+        encoder: A folder, a hub id, or ``scratch``.
+        texts: What it is to learn from; a vocabulary may be learnt from it.
+        prune_to: If given, pieces that neither ``texts`` nor these use leave the vocabulary.
+
+    Raises:
+        InputError: If the encoder cannot be loaded, or a layer that is to be kept does not exist.
+    """
+    settings, scheme = recipe.train, LabelScheme(recipe.labels)
+    if encoder == SCRATCH:
+        student = _scratch_student(recipe, scheme, texts)
+    else:
+        student = new_student(
+            encoder,
+            scheme,
+            max_tokens=recipe.max_tokens,
+            overlap=recipe.overlap,
+            seed=settings.seed,
+            attention_dropout=settings.attention_dropout,
+        )
+    if recipe.keep_layers is not None:
+        keep_layers(student.model, recipe.keep_layers)
+    if prune_to is None:
+        return student
+    pruned = prune_vocabulary(student.model, student.tokenizer_json, [*texts, *prune_to])
+    return Student(
+        student.model,
+        pruned.tokenizer_json,
+        scheme,
+        recipe.max_tokens,
+        recipe.overlap,
+        {"pieces": pruned.kept, "pieces_before": pruned.before},
+    )
+
+
+def start_tagger(recipe: Recipe, student: Student, guide: Guide | None) -> Tagger:
+    """Give what is trained of ``student``: its model, and a fresh CRF if the recipe wants one."""
+    crf = projection = None
+    if recipe.head.kind == "crf":
+        crf = Crf(student.scheme, constrained=recipe.head.constrained)
+    if guide is not None and guide.width != student.model.config.hidden_size:
+        projection = torch.nn.Linear(student.model.config.hidden_size, guide.width)
+    return Tagger(student.model, crf, first_pieces=recipe.head.first_pieces, projection=projection)
+
+
+def _scratch_student(recipe: Recipe, scheme: LabelScheme, texts: Iterable[str]) -> Student:
+    quiet_transformers()
+    config, tokenizer_json = scratch_encoder(recipe.scratch, texts, max_tokens=recipe.max_tokens)
+    config.num_labels = len(scheme.tags)
+    config.id2label = dict(enumerate(scheme.tags))
+    config.label2id = dict(scheme.index)
+    config.attention_dropout = recipe.train.attention_dropout
+    torch.manual_seed(recipe.train.seed)
+    model = AutoModelForTokenClassification.from_config(config)  # type: ignore[no-untyped-call]
+    return Student(model, tokenizer_json, scheme, recipe.max_tokens, recipe.overlap, {})
