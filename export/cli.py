@@ -91,20 +91,58 @@ def export(
 @click.argument("what", type=click.Path(path_type=Path, exists=True))
 @click.argument("gold", type=click.Path(path_type=Path, exists=True))
 @click.option("--map", "pairs", multiple=True, metavar="FROM=TO", help="Rename the gold's labels.")
+@click.option(
+    "--vs",
+    "other",
+    type=click.Path(path_type=Path, exists=True),
+    metavar="OTHER",
+    help="Another bundle, student folder or records: say which is better, and how surely.",
+)
+@click.option(
+    "--like",
+    multiple=True,
+    type=click.Choice(["belkadi2023"]),
+    help="Show that paper's scores of word pieces beside (WHAT: a bundle or a student).",
+)
+@click.option(
+    "--errors",
+    "errors_file",
+    type=PATH,
+    metavar="FILE",
+    help="Write the confused labels and the most frequent missed and invented words to FILE, as "
+    "JSONL. It holds text of the notes; only you may read it (mode 0600).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Write the scores as JSON.")
-def evaluate(what: Path, gold: Path, pairs: tuple[str, ...], as_json: bool) -> None:
+def evaluate(
+    what: Path,
+    gold: Path,
+    pairs: tuple[str, ...],
+    other: Path | None,
+    like: tuple[str, ...],
+    errors_file: Path | None,
+    as_json: bool,
+) -> None:
     """Score WHAT (a bundle, a student folder, or records) against the labelled notes GOLD.
+
+    Strict, lenient and partial matches; by label, micro, macro, weighted by gold, and macro by
+    document; F1 with its 95 % interval, by bootstrap over the notes.
 
     \b
     Example:
-      clin-edge evaluate bundle gold.jsonl --map "DISEASE=DISEASE|SYMPTOM"
+      clin-edge evaluate bundle gold.jsonl --map "DISEASE=DISEASE|SYMPTOM" --vs old-bundle
     """
     from clin_edge.core.labelled import parse_map, read_labelled
     from clin_edge.export import evaluate as side
 
-    scores = side.evaluate(what, read_labelled(gold, parse_map(pairs)))
+    if errors_file is not None:
+        side.check_errors_file(errors_file, [what, gold, *([other] if other else [])])
+    items = read_labelled(gold, parse_map(pairs))
+    report = side.report(what, items, other=other, like=like, with_errors=errors_file is not None)
     if as_json:
-        click.echo(json.dumps({match: s.as_dict() for match, s in scores.items()}, indent=2))
+        click.echo(json.dumps(report.as_dict(), indent=2))
     else:
-        for line in side.table(scores):
+        for line in report.lines():
             click.echo(line)
+    if errors_file is not None and report.errors is not None:
+        side.write_errors(errors_file, report.errors)
+        click.echo(f"{errors_file}: holds text of the notes; keep it where they are", err=True)
