@@ -13,6 +13,7 @@ from typing import Any
 
 from clin_edge import __version__
 from clin_edge.core.bundle import Bundle, check_replaceable, write_bundle
+from clin_edge.core.crf import CRF_FILE
 from clin_edge.core.labelled import Labelled
 from clin_edge.core.manifest import Manifest
 from clin_edge.core.notes import Note
@@ -101,6 +102,8 @@ def pack(
         }
     files = model_files(model)
     files["tokenizer.json"] = student.tokenizer_json
+    if student.crf is not None:
+        files[CRF_FILE] = student.crf.to_npz()
     reference = student.predictor
     files["golden.jsonl"] = "".join(map(_golden_line, *_read(reference, golden))).encode()
     draft = Manifest(

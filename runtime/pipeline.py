@@ -8,6 +8,7 @@ from pathlib import Path
 
 from clin_edge.core.batching import BATCH_TOKENS, Session
 from clin_edge.core.bundle import Bundle, open_bundle
+from clin_edge.core.crf import CRF_FILE, CrfTables
 from clin_edge.core.encode import Encoder
 from clin_edge.core.errors import BundleError, ClinEdgeError, MissingInstallError
 from clin_edge.core.notes import Note
@@ -36,15 +37,23 @@ class Pipeline:
         *,
         batch_tokens: int = BATCH_TOKENS,
     ) -> None:
-        """Join a bundle and a session that runs its model; see ``from_bundle``."""
+        """Join a bundle and a session that runs its model; see ``from_bundle``.
+
+        Raises:
+            BundleError: If the tokenizer or the CRF's tables cannot be read.
+        """
         manifest = bundle.manifest
+        tables = bundle.files.get(CRF_FILE)
+        crf = None if tables is None else CrfTables.from_npz(tables, len(manifest.scheme.tags))
         encoder = Encoder(
             bundle.files["tokenizer.json"],
             max_tokens=manifest.max_tokens,
             overlap=manifest.overlap,
         )
         self.bundle = bundle
-        self.predictor = Predictor(encoder, manifest.scheme, session, batch_tokens=batch_tokens)
+        self.predictor = Predictor(
+            encoder, manifest.scheme, session, batch_tokens=batch_tokens, crf=crf
+        )
 
     @classmethod
     def from_bundle(
@@ -66,7 +75,8 @@ class Pipeline:
             batch_tokens: Bounds a batch, padding included; more memory, hardly more speed.
 
         Raises:
-            BundleError: If the bundle does not verify, or has no model for the engine.
+            BundleError: If the bundle does not verify, cannot be read, or has no model for the
+                engine.
             MissingInstallError: If the engine is not installed.
         """
         bundle = open_default_or(path)

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from clin_edge.core.batching import Batch
 from clin_edge.core.bundle import Bundle, write_bundle
+from clin_edge.core.crf import CrfTables
 from clin_edge.core.encode import Encoder
 from clin_edge.core.labels import LabelScheme
 from clin_edge.core.manifest import Manifest
@@ -42,17 +43,17 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 @cache
-def wordpiece_json() -> bytes:
-    """A ``tokenizer.json`` as BERT's: lower case, no accents, words and pieces of words.
+def wordpiece_json(*, cased: bool = False) -> bytes:
+    """A ``tokenizer.json`` as BERT's: words and pieces of words; lower case and no accents, or not.
 
     Any word of ASCII letters and digits can be spelled; others are ``[UNK]``.
     """
-    signs = string.ascii_lowercase + string.digits
+    signs = (string.ascii_letters if cased else string.ascii_lowercase) + string.digits
     inner = [f"##{sign}" for sign in signs]
     known = [*SPECIAL, *WORDS.split(), *string.punctuation, *signs, *inner]
     vocab = {piece: i for i, piece in enumerate(dict.fromkeys(known))}
     tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=not cased)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
@@ -99,6 +100,14 @@ def toy_encoder(
 def toy_scheme() -> LabelScheme:
     """Three labels, seven tags."""
     return LabelScheme(TYPES)
+
+
+def toy_crf(*, first_pieces: bool = False, constrained: bool = True) -> CrfTables:
+    """A CRF over the tags of ``toy_scheme``: tables that look arbitrary, in eighths."""
+    n_tags = 2 * len(TYPES) + 1
+    numbers = np.arange(n_tags * (n_tags + 2)) * 29 % 23
+    tables = ((numbers - 11) / 8).astype(np.float32).reshape(-1, n_tags)
+    return CrfTables(tables[2:], tables[0], tables[1], first_pieces, constrained)
 
 
 class ToySession:

@@ -35,8 +35,10 @@ label() { # SET
 }
 flat=$data/terms/flat
 
-# The first 300 abstracts of ncbi_disease's 592: a student's time on two cores.
-mkdir -p notes/ncbi_disease && head -n 300 "$data/labelled/ncbi_disease/train.jsonl" >notes/ncbi_disease/train.jsonl
+# The first 300 abstracts of ncbi_disease's 592, and 80 reports of maccrobat2020's 136: for time.
+mkdir -p notes/ncbi_disease notes/maccrobat2020
+head -n 300 "$data/labelled/ncbi_disease/train.jsonl" >notes/ncbi_disease/train.jsonl
+head -n 80 "$data/labelled/maccrobat2020/train.jsonl" >notes/maccrobat2020/train.jsonl
 place() { # SET: its file
 	[ -e "notes/$1.jsonl" ] && echo "notes/$1.jsonl" || echo "$data/labelled/$1.jsonl"
 }

@@ -11,23 +11,29 @@ from hypothesis import strategies as st
 
 from clin_edge.core import encode
 from clin_edge.core.batching import Batch
+from clin_edge.core.crf import CrfTables, find_entities
 from clin_edge.core.decode import read_entities
 from clin_edge.core.errors import ClinEdgeError, CoverageError
+from clin_edge.core.labels import LabelScheme
 from clin_edge.core.notes import Note
 from clin_edge.core.predict import LOOKAHEAD_BATCHES, Coverage, Predictor, Reading
 from clin_edge.core.windows import Window
 from strategies import notes, texts
-from toy import ToySession, toy_encoder, toy_scheme
+from toy import ToySession, toy_crf, toy_encoder, toy_scheme
 
 SCHEME = toy_scheme()
+CRFS = (None, toy_crf())
+HEADS = pytest.mark.parametrize("crf", CRFS, ids=["linear", "crf"])
 KINDS = pytest.mark.parametrize("kind", ["wordpiece", "bytes"])
 BATCH_TOKENS = st.sampled_from([1, 16, 33, 64, 100, 4096])
 LONG = Note("long", "patient takes metformin and aspirin daily. " * 6)
 
 
-def predictor(kind: str = "wordpiece", batch_tokens: int = 4096, **of_session) -> Predictor:
-    session = ToySession(context=True, **of_session)
-    return Predictor(toy_encoder(kind=kind), SCHEME, session, batch_tokens=batch_tokens)
+def predictor(
+    kind: str = "wordpiece", batch_tokens: int = 4096, crf: CrfTables | None = None
+) -> Predictor:
+    session = ToySession(context=True)
+    return Predictor(toy_encoder(kind=kind), SCHEME, session, batch_tokens=batch_tokens, crf=crf)
 
 
 def answers(readings: Iterator[Reading]) -> dict[str, tuple[bytes, tuple, Coverage]]:
@@ -51,24 +57,28 @@ def one_window_at_a_time(note: Note, kind: str) -> np.ndarray:
 
 
 @KINDS
-@given(written=notes(4, 15), batch_tokens=BATCH_TOKENS)
-def test_readings_are_those_of_each_window_run_alone(kind, written, batch_tokens) -> None:
-    readings = list(predictor(kind, batch_tokens).read(written))
+@given(written=notes(4, 15), batch_tokens=BATCH_TOKENS, crf=st.sampled_from(CRFS))
+def test_readings_are_those_of_each_window_run_alone(kind, written, batch_tokens, crf) -> None:
+    readings = list(predictor(kind, batch_tokens, crf).read(written))
     assert [r.note for r in readings] == written
     for reading in readings:
         expected = one_window_at_a_time(reading.note, kind)
         assert reading.logits.tolist() == expected.tolist()
-        assert reading.entities == read_entities(reading.encoded, expected, SCHEME)
+        if crf is None:
+            assert reading.entities == read_entities(reading.encoded, expected, SCHEME)
+        else:
+            assert [reading.entities] == find_entities([(reading.encoded, expected)], crf, SCHEME)
 
 
 @KINDS
 @given(written=notes(4, 15), data=st.data(), one=BATCH_TOKENS, other=BATCH_TOKENS)
 def test_order_neighbours_and_batch_size_do_not_change_an_answer(kind, written, data, one, other):
-    together = answers(predictor(kind, one).read(written))
+    crf = data.draw(st.sampled_from(CRFS))
+    together = answers(predictor(kind, one, crf).read(written))
     shuffled = data.draw(st.permutations(written))
-    assert answers(predictor(kind, other).read(shuffled)) == together
+    assert answers(predictor(kind, other, crf).read(shuffled)) == together
     for note in written[:2]:
-        assert answers(predictor(kind).read([note]))[note.id] == together[note.id]
+        assert answers(predictor(kind, crf=crf).read([note]))[note.id] == together[note.id]
 
 
 def test_a_network_that_finds_nothing_gives_no_entities_and_one_that_finds_all_gives_many() -> None:
@@ -99,6 +109,12 @@ def test_batches_stay_within_the_budget_and_are_nearly_full() -> None:
     assert sum(sizes) / len(sizes) > 0.95 * 64
 
 
+def test_a_crf_over_other_tags_is_refused() -> None:
+    other = LabelScheme(("MEDICATION",))
+    with pytest.raises(ValueError, match="a CRF over 7 tags, a scheme of 3"):
+        Predictor(toy_encoder(), other, ToySession(3), crf=toy_crf())
+
+
 @pytest.mark.parametrize("batch_tokens", [0, -1])
 def test_a_batch_of_no_tokens_is_refused(batch_tokens: int) -> None:
     with pytest.raises(ValueError, match="batch_tokens must be at least 1"):
@@ -116,10 +132,11 @@ def test_coverage_is_complete_for_any_text(kind: str, text: str) -> None:
     assert reading.coverage == expected
 
 
+@HEADS
 @pytest.mark.parametrize("text", ["", " ", "\r\n\t\u3000", "\x00\u200d"])
-def test_empty_and_blank_notes_come_out_with_nothing_in_them(text: str) -> None:
+def test_empty_and_blank_notes_come_out_with_nothing_in_them(text: str, crf) -> None:
     around = [Note("before", "pain"), Note("n", text), Note("after", "fever")]
-    before, reading, after = predictor().read(around)
+    before, reading, after = predictor(crf=crf).read(around)
     assert (before.note.id, after.note.id) == ("before", "after")
     assert reading.entities == []
     assert reading.logits.shape == (0, 7)
@@ -258,9 +275,10 @@ def test_what_stands_in_the_padding_means_nothing() -> None:
 # --- lazily --------------------------------------------------------------------------------------
 
 
+@HEADS
 @pytest.mark.parametrize("text", ["a b c d e f g h", "", "  \r\n"])
 @pytest.mark.parametrize("batch_tokens", [1, 64])
-def test_only_a_bounded_number_of_notes_is_pulled_ahead(text: str, batch_tokens: int) -> None:
+def test_only_a_bounded_number_of_notes_is_pulled_ahead(text: str, batch_tokens: int, crf) -> None:
     """However many there are, and also if none of them has a token."""
     pulled = 0
 
@@ -270,20 +288,21 @@ def test_only_a_bounded_number_of_notes_is_pulled_ahead(text: str, batch_tokens:
             pulled += 1
             yield Note(f"n{pulled}", text)
 
-    readings = predictor(batch_tokens=batch_tokens).read(endless())
+    readings = predictor(batch_tokens=batch_tokens, crf=crf).read(endless())
     assert pulled == 0
     for n_read in range(1, 150):
         next(readings)
         assert pulled - n_read < LOOKAHEAD_BATCHES * batch_tokens
 
 
-def test_a_bad_note_stops_the_run_only_after_those_before_it() -> None:
+@HEADS
+def test_a_bad_note_stops_the_run_only_after_those_before_it(crf) -> None:
     def failing() -> Iterator[Note]:
         for i in range(100):
             yield Note(f"n{i}", "a b c d e f g h")
         raise RuntimeError("no more")
 
-    readings = predictor(batch_tokens=16).read(failing())
+    readings = predictor(batch_tokens=16, crf=crf).read(failing())
     assert [next(readings).note.id for _ in range(100)] == [f"n{i}" for i in range(100)]
     with pytest.raises(RuntimeError, match="no more"):
         next(readings)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clin_edge.core.bundle import open_bundle
+from clin_edge.core.crf import CRF_FILE, CrfTables
 from clin_edge.core.errors import BundleError, InputError
 from clin_edge.core.labelled import read_predictions
 from clin_edge.core.notes import Note
@@ -193,6 +196,30 @@ def test_a_bundle_is_replaced_and_compared_on_the_first_notes_only(
     assert second.manifest.gate["notes"] == 4
     assert open_bundle(out).id == second.id != first.id
     assert [path.name for path in out.parent.iterdir()] == ["bundle"]
+
+
+@pytest.mark.usefixtures("converted_before")
+@pytest.mark.parametrize("rules", [(False, True), (True, False)])
+def test_a_crf_travels_with_its_model_and_finds_what_it_found_in_torch(
+    student, notes, tmp_path: Path, rules
+) -> None:
+    rng = np.random.default_rng(2)
+    n_tags = len(student.scheme.tags)
+    shapes = ((n_tags, n_tags), (n_tags,), (n_tags,))
+    tables = CrfTables(*(rng.normal(0, 2, s).astype(np.float32) for s in shapes), *rules)
+    with_crf = dataclasses.replace(student, crf=tables)
+    bundle = quick(with_crf, tmp_path / "bundle", calibration=notes, golden=notes[-3:])
+    assert bundle.files[CRF_FILE] == tables.to_npz()
+    assert bundle.manifest.gate["jaccard"] == 1.0
+    theirs = list(with_crf.predictor.read(notes))
+    ours = list(Pipeline.from_bundle(bundle.path, threads=1).predictor.read(notes))
+    for a, b in zip(theirs, ours, strict=True):
+        assert [(e.span, e.label) for e in a.entities] == [(e.span, e.label) for e in b.entities]
+        scores = [e.score for e in b.entities]
+        assert [e.score for e in a.entities] == pytest.approx(scores, abs=1e-4)
+    linear = [r.entities for r in float_predictor(student).read(notes)]
+    assert sum(map(len, linear)) > 100
+    assert linear != [r.entities for r in theirs]
 
 
 @pytest.mark.usefixtures("converted_before")

@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from clin_edge.core.batching import Batch
+from clin_edge.core.crf import CRF_FILE
 from clin_edge.core.errors import BundleError, MissingInstallError
 from clin_edge.core.labels import LabelScheme
 from clin_edge.core.notes import Note
 from clin_edge.core.predict import Coverage, Predictor
 from clin_edge.runtime import Pipeline, pipeline
 from clin_edge.runtime.pipeline import open_default_or, open_session
-from toy import TYPES, toy_bundle, toy_encoder, toy_logits, toy_scheme
+from toy import TYPES, toy_bundle, toy_crf, toy_encoder, toy_logits, toy_scheme
 
 BOTH = ("openvino", "onnxruntime")
 TEXTS = (
@@ -40,6 +41,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return toy_bundle(tmp_path_factory.mktemp("pipeline") / "b", *BOTH).path
 
 
+@pytest.fixture(scope="module")
+def with_crf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a CRF."""
+    files = {CRF_FILE: toy_crf().to_npz()}
+    return toy_bundle(tmp_path_factory.mktemp("pipeline") / "crf", *BOTH, files=files).path
+
+
 @pytest.fixture(scope="module", params=BOTH)
 def made(request: pytest.FixtureRequest, folder: Path) -> Pipeline:
     """A pipeline on each engine."""
@@ -54,8 +62,8 @@ class Numpy:
         return toy_logits(batch)
 
 
-def expected(texts: tuple[str, ...]) -> list[list]:
-    predictor = Predictor(toy_encoder(), toy_scheme(), Numpy(), batch_tokens=1)
+def expected(texts: tuple[str, ...], crf=None) -> list[list]:
+    predictor = Predictor(toy_encoder(), toy_scheme(), Numpy(), batch_tokens=1, crf=crf)
     return [r.entities for r in predictor.read(Note(str(i), t) for i, t in enumerate(texts))]
 
 
@@ -82,6 +90,15 @@ def test_entities_are_those_of_the_network_run_by_hand(made: Pipeline) -> None:
     assert [entities for _, entities in made.annotate(TEXTS)] == expected(TEXTS)
 
 
+@pytest.mark.parametrize("engine", BOTH)
+def test_a_bundle_s_crf_is_asked(with_crf: Path, engine: str) -> None:
+    read = Pipeline.from_bundle(with_crf, engine=engine, threads=1)
+    found = [entities for _, entities in read.annotate(TEXTS)]
+    assert found == expected(TEXTS, toy_crf())
+    assert sum(map(len, found)) > 20
+    assert found != expected(TEXTS)
+
+
 def test_notes_and_strings_may_be_mixed(made: Pipeline) -> None:
     mixed = [Note("a", "fever"), "cough", Note("b", "")]
     assert [note.id for note, _ in made.annotate(mixed)] == ["a", "1", "b"]
@@ -103,7 +120,9 @@ def test_notes_are_pulled_as_they_are_needed(folder: Path, method: str) -> None:
     assert 0 < pulled < 1000
 
 
-def test_answers_do_not_depend_on_batch_size_order_engine_or_threads(folder: Path) -> None:
+@pytest.mark.parametrize("head", ["folder", "with_crf"])
+def test_answers_do_not_depend_on_batch_size_order_engine_or_threads(head, request) -> None:
+    folder = request.getfixturevalue(head)
     notes = [Note(f"n{i}", text) for i, text in enumerate(TEXTS * 3)]
     shuffled = random.Random(1).sample(notes, len(notes))
     settings = [
@@ -268,6 +287,20 @@ def test_the_line_that_cures_it_names_an_extra_that_there_is(folder, without) ->
 def test_a_tokenizer_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
     toy_bundle(tmp_path / "b", files={"tokenizer.json": content})
     with pytest.raises(BundleError, match=r"tokenizer\.json cannot be read"):
+        Pipeline.from_bundle(tmp_path / "b", threads=1)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", toy_crf().to_npz()[:-1]])
+def test_tables_of_a_crf_that_are_none_are_refused(tmp_path: Path, content: bytes) -> None:
+    toy_bundle(tmp_path / "b", files={CRF_FILE: content})
+    with pytest.raises(BundleError, match=r"crf\.npz: not the tables of a CRF over 7 tags"):
+        Pipeline.from_bundle(tmp_path / "b", threads=1)
+
+
+def test_tables_of_a_crf_that_were_altered_are_refused(tmp_path: Path) -> None:
+    opened = toy_bundle(tmp_path / "b", files={CRF_FILE: toy_crf().to_npz()})
+    (opened.path / CRF_FILE).write_bytes(toy_crf(constrained=False).to_npz())
+    with pytest.raises(BundleError, match=r"crf\.npz: altered"):
         Pipeline.from_bundle(tmp_path / "b", threads=1)
 
 

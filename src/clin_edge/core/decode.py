@@ -7,7 +7,7 @@ so an entity that crosses from one window into the next is read as one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 from clin_edge.core.batching import Logits
 from clin_edge.core.encode import Encoded
 from clin_edge.core.labels import LabelScheme
+from clin_edge.core.lattice import Lattice
 from clin_edge.core.spans import Entity
+
+F = TypeVar("F", np.float32, np.float64)
 
 _FORBIDDEN = np.float32(-1e30)
 
@@ -24,43 +27,6 @@ def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Give log-probabilities over the last axis, same shape."""
     shifted = logits - logits.max(axis=-1, keepdims=True)
     return cast(NDArray[np.float32], shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
-
-
-def best_paths(
-    scores: NDArray[np.float32], lengths: NDArray[np.intp], scheme: LabelScheme
-) -> NDArray[np.intp]:
-    """Find for each row the tag sequence of the highest summed score that the scheme allows.
-
-    Viterbi's algorithm over all rows at once. Each row is a sequence of its own and may begin only
-    as a note may.
-
-    Args:
-        scores: (B, T, C).
-        lengths: (B,) real tokens of each row; tags beyond them mean nothing.
-        scheme: Says which tag may follow which.
-
-    Returns:
-        Tags (B, T).
-    """
-    n_rows, n_steps, _ = scores.shape
-    step_cost = np.where(scheme.allowed, np.float32(0), _FORBIDDEN)
-    best = scores[:, 0] + np.where(scheme.allowed_first, np.float32(0), _FORBIDDEN)
-    back = np.zeros(scores.shape, dtype=np.int16)
-    ends = np.zeros((n_rows, n_steps), dtype=np.intp)
-    ends[:, 0] = best.argmax(axis=1)
-    for t in range(1, n_steps):
-        reach = best[:, :, None] + step_cost
-        back[:, t] = reach.argmax(axis=1)
-        best = np.take_along_axis(reach, back[:, t, None].astype(np.intp), axis=1)[:, 0]
-        best = best + scores[:, t]
-        ends[:, t] = best.argmax(axis=1)
-    tags = np.zeros((n_rows, n_steps), dtype=np.intp)
-    rows = np.arange(n_rows)
-    for t in range(n_steps - 1, -1, -1):
-        ahead = tags[:, t + 1] if t + 1 < n_steps else tags[:, t]
-        from_ahead = back[rows, min(t + 1, n_steps - 1), ahead]
-        tags[:, t] = np.where(t == lengths - 1, ends[:, t], from_ahead)
-    return tags
 
 
 def best_path(scores: NDArray[np.float32], scheme: LabelScheme) -> NDArray[np.intp]:
@@ -82,22 +48,15 @@ def best_path(scores: NDArray[np.float32], scheme: LabelScheme) -> NDArray[np.in
     safe = (not_inside[:, None] - inside > loss_next).all(axis=1)
     safe[0] = True
     piece = np.cumsum(safe) - 1
-    starts = np.flatnonzero(safe)
     broken = np.unique(piece[~_obeys(tags, scheme)])
-    bounds = np.append(starts, len(tags))
-    lengths = (bounds[1:] - bounds[:-1])[broken]
-    # Pieces of like length go together: one long piece must not widen all the others.
-    order = np.argsort(lengths, kind="stable")
-    for group in np.split(order, np.flatnonzero(np.diff(lengths[order] // 16)) + 1):
-        width = int(lengths[group].max())
-        padded = np.zeros((len(group), width, scores.shape[1]), dtype=np.float32)
-        for row, b in enumerate(group):
-            start = bounds[broken[b]]
-            padded[row, : lengths[b]] = scores[start : start + lengths[b]]
-        for row, path in enumerate(best_paths(padded, lengths[group], scheme)):
-            b = group[row]
-            start = bounds[broken[b]]
-            tags[start : start + lengths[b]] = path[: lengths[b]]
+    in_broken = np.isin(piece, broken)
+    lengths = np.bincount(piece)[broken]
+    chains = scores[in_broken].T.copy()
+    first = np.where(scheme.allowed_first, np.float32(0), _FORBIDDEN)
+    chains[:, np.cumsum(lengths) - lengths] += first[:, None]
+    steps = np.where(scheme.allowed, np.float32(0), _FORBIDDEN)[:, :, None]
+    kinds = np.zeros(chains.shape[1], dtype=np.intp)
+    tags[in_broken] = Lattice(chains, lengths, steps, kinds).best_paths()
     return tags
 
 
@@ -118,13 +77,32 @@ def best_whole_words(
         return best_path(scores, scheme)
     first = opens_word.copy()
     first[0] = True
-    begins = np.flatnonzero(first)
-    words: NDArray[np.float32] = np.add.reduceat(scores, begins)
-    # A word that opens an entity: B on its first piece, I on the others.
+    words = word_scores(scores, np.flatnonzero(first))
+    return tags_of_pieces(best_path(words, scheme), first)
+
+
+def word_scores(scores: NDArray[F], begins: NDArray[np.intp]) -> NDArray[F]:
+    """Add up the scores (N, C) of each word's pieces for each tag the word may bear (W, C).
+
+    A word that opens an entity has B on its first piece and I on the others.
+
+    Args:
+        scores: Of the pieces.
+        begins: The first piece of each word (W,), ascending from 0.
+    """
+    words: NDArray[F] = np.add.reduceat(scores, begins)
     words[:, 1::2] = words[:, 2::2] + scores[begins, 1::2] - scores[begins, 2::2]
-    tags: NDArray[np.intp] = best_path(words, scheme)[np.cumsum(first) - 1]
-    tags[~first & (tags % 2 == 1)] += 1  # B goes on as I
-    return tags
+    return words
+
+
+def tags_of_pieces(tags: NDArray[np.intp], first: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Spread the tags of words over their pieces (N,): B goes on as I.
+
+    ``first`` (N,) tells which pieces begin a word.
+    """
+    spread: NDArray[np.intp] = tags[np.cumsum(first) - 1]
+    spread[~first & (spread % 2 == 1)] += 1
+    return spread
 
 
 def _obeys(tags: NDArray[np.intp], scheme: LabelScheme) -> NDArray[np.bool_]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clin_edge.core.batching import BATCH_TOKENS, Logits, Session, batches
+from clin_edge.core.crf import CrfTables, find_entities
 from clin_edge.core.decode import read_entities, stitch
 from clin_edge.core.encode import Encoded, Encoder
 from clin_edge.core.errors import ClinEdgeError, CoverageError
@@ -41,7 +42,7 @@ class Reading:
 
 
 class Predictor:
-    """An encoder, a label scheme and a session that runs the network.
+    """An encoder, a label scheme, a session that runs the network, and a CRF if one was trained.
 
     Looks ahead over about ``LOOKAHEAD_BATCHES`` batches of notes to fill them well, so memory does
     not grow with the number of notes. Answers do not depend on what else is read.
@@ -54,14 +55,18 @@ class Predictor:
         session: Session,
         *,
         batch_tokens: int = BATCH_TOKENS,
+        crf: CrfTables | None = None,
     ) -> None:
         """Hold the parts; ``batch_tokens`` bounds a batch, padding included."""
         if batch_tokens < 1:
             raise ValueError(f"batch_tokens must be at least 1, got {batch_tokens}")
+        if crf is not None and len(crf.start) != len(scheme.tags):
+            raise ValueError(f"a CRF over {len(crf.start)} tags, a scheme of {len(scheme.tags)}")
         self.encoder = encoder
         self.scheme = scheme
         self._session = session
         self._batch_tokens = batch_tokens
+        self._crf = crf
 
     def read(self, notes: Iterable[Note]) -> Iterator[Reading]:
         """Read notes lazily and in order.
@@ -96,6 +101,21 @@ class Predictor:
             raise failure
 
     def _run(self, waiting: Sequence[tuple[Note, Encoded]]) -> Iterator[Reading]:
+        if self._crf is None:
+            for note, encoded, logits, coverage in self._whole(waiting):
+                entities = read_entities(encoded, logits, self.scheme)
+                yield Reading(note, encoded, logits, entities, coverage)
+            return
+        whole = list(self._whole(waiting))
+        given = [(encoded, logits) for _, encoded, logits, _ in whole]
+        found = find_entities(given, self._crf, self.scheme)
+        for (note, encoded, logits, coverage), entities in zip(whole, found, strict=True):
+            yield Reading(note, encoded, logits, entities, coverage)
+
+    def _whole(
+        self, waiting: Sequence[tuple[Note, Encoded]]
+    ) -> Iterator[tuple[Note, Encoded, Logits, Coverage]]:
+        """Run the network and yield each note with its logits (N, C), in order."""
         kept: list[dict[int, Logits]] = [{} for _ in waiting]
         for i, w, rows in self._kept_logits([encoded for _, encoded in waiting]):
             kept[i][w] = rows
@@ -111,9 +131,7 @@ class Predictor:
                 )
             logits = stitch(encoded, [kept[i][w] for w in sorted(kept[i])], len(self.scheme.tags))
             kept[i].clear()
-            entities = read_entities(encoded, logits, self.scheme)
-            coverage = Coverage(len(note.text), read, len(ran))
-            yield Reading(note, encoded, logits, entities, coverage)
+            yield note, encoded, logits, Coverage(len(note.text), read, len(ran))
 
     def _kept_logits(self, encoded: Sequence[Encoded]) -> Iterator[tuple[int, int, Logits]]:
         """Run every window; yield note, window, and the logits (K, C) of the tokens it keeps."""
