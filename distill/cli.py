@@ -94,7 +94,6 @@ def distill(
         load_recipe,
     )
     from clin_edge.distill.dataset import join_sources
-    from clin_edge.distill.runs import train_runs
 
     recipe = load_recipe(recipe_file) if recipe_file else None
     root = data or (recipe_file.parent if recipe_file else Path())
@@ -133,6 +132,7 @@ def distill(
         share=shares[0] if len(shares) == 1 else None,
     )
     try:
+        from clin_edge.distill.runs import train_runs
         from clin_edge.distill.train import train
     except ModuleNotFoundError as error:
         raise MissingInstallError("train", str(error.name)) from None

@@ -108,6 +108,10 @@ def agreement(made: Path, bundles: dict[str, dict[str, Path]], notes: Path) -> d
     read = [item.note for item in read_labelled(notes)]
     rows: dict[str, Any] = {}
     for name, of in bundles.items():
+        kept = made / "bundles" / f"{name}.agreement.json"
+        if kept.exists():
+            rows[name] = json.loads(kept.read_text(encoding="utf-8"))
+            continue
         reference = load_student(made / "grid" / name).predictor
         rows[name] = {}
         for kind, place in of.items():
@@ -119,6 +123,7 @@ def agreement(made: Path, bundles: dict[str, dict[str, Path]], notes: Path) -> d
                 "only_bundle": same.only_bundle,
             }
         print(name, rows[name], flush=True)
+        write(kept, rows[name])
     return rows
 
 

@@ -240,7 +240,7 @@ def test_numbers_that_make_no_sense_are_wrong_usage(args: list[str], run, encode
 def test_a_missing_install_is_named_with_its_cure(
     package: str, run, encoder: Path, tmp_path: Path, monkeypatch
 ) -> None:
-    for name in ("checkpoint", "dataset", "losses", "student", "train"):
+    for name in ("checkpoint", "dataset", "encoders", "losses", "runs", "student", "train"):
         monkeypatch.delitem(sys.modules, f"clin_edge.distill.{name}", raising=False)
     monkeypatch.setitem(sys.modules, package, None)
     silver = write_labelled(tmp_path / "silver.jsonl", FEW)

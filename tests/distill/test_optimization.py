@@ -75,4 +75,4 @@ def test_a_loss_that_is_no_number_moves_nothing(loss: float) -> None:
     optimizer = torch.optim.SGD([{"params": [weight], "scale": 1.0}], lr=1.0)
     with pytest.raises(ClinEdgeError, match="diverged"):
         take_step(weight + loss, optimizer, rate=0.1, clip_norm=None)
-    assert float(weight) == 0
+    assert weight.item() == 0
