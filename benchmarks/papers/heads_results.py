@@ -25,7 +25,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from throughput import machine
 
-from clin_edge.core.labelled import read_labelled
+from clin_edge.core.labelled import keep_labels, read_labelled
 from clin_edge.distill.student import load_student
 from clin_edge.export.evaluate import report
 from clin_edge.export.pack import compare
@@ -54,6 +54,9 @@ def main() -> None:
             for kind in ("fp32", "int8")
         }
     results["agreement"] = agreement(args.made, bundles, args.data / "labelled/bc5cdr/test.jsonl")
+    results["calibration"] = {
+        name: calibration(Pipeline.from_bundle(of["fp32"]), gold) for name, of in bundles.items()
+    }
     results["bundles"] = speed(bundles, gold["maccrobat2020"])
     write(args.out, results)
 
@@ -125,6 +128,29 @@ def agreement(made: Path, bundles: dict[str, dict[str, Path]], notes: Path) -> d
         print(name, rows[name], flush=True)
         write(kept, rows[name])
     return rows
+
+
+def calibration(pipeline: Pipeline, gold: dict[str, Path]) -> dict[str, float]:
+    """Say how far scores are from the share that is strictly right: expected error, ten bins."""
+    types = pipeline.bundle.manifest.scheme.types
+    pairs: list[tuple[float, bool]] = []
+    for path in gold.values():
+        items = keep_labels(read_labelled(path), types)
+        read = pipeline.annotate(item.note for item in items)
+        for item, (_, found) in zip(items, read, strict=True):
+            right = {(e.span, e.label) for e in item.entities}
+            meant = [e for e in found if e.label in item.marked]
+            pairs += [(e.score, (e.span, e.label) in right) for e in meant]
+    bins: dict[int, list[tuple[float, bool]]] = {}
+    for pair in pairs:
+        bins.setdefault(min(int(10 * pair[0]), 9), []).append(pair)
+    gaps = (abs(sum(score - right for score, right in of)) for of in bins.values())
+    return {
+        "found": len(pairs),
+        "mean_score": round(statistics.mean(score for score, _ in pairs), 4),
+        "precision": round(statistics.mean(right for _, right in pairs), 4),
+        "expected_calibration_error": round(sum(gaps) / len(pairs), 4),
+    }
 
 
 READER = """
