@@ -31,7 +31,8 @@ def main() -> None:
     parser.add_argument("made", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True)
     args = parser.parse_args()
-    made, rows = args.made, []
+    made, rows = args.made.resolve(), []
+    minutes: dict[str, float] = {}
     for corpus, split in TESTS.items():
         gold = made / "gold" / corpus / f"{split}.jsonl"
         for kind in ("rxnorm", "snomed"):
@@ -43,17 +44,19 @@ def main() -> None:
             rows += of_teacher("best merge", corpus, silver, gold, kind)
         for arm in ARMS:
             student = made / f"student-{corpus}-{arm}"
+            if not student.exists():
+                continue
+            facts = json.loads((student / "clin_edge.json").read_text(encoding="utf-8"))
+            minutes[student.name] = facts["training_minutes"]
             for name, place in {f"{corpus}/{split}": gold, **external(made)}.items():
                 for label, row in evaluate(student, place).items():
-                    rows.append({"who": f"student of {arm}", "learnt": corpus, "on": name} | row)
-                    rows[-1]["label"] = label
-            facts = json.loads((student / "clin_edge.json").read_text(encoding="utf-8"))
-            rows[-1]["training_minutes"] = facts["training_minutes"]
+                    said = {"who": f"student of {arm}", "learnt": corpus, "on": name}
+                    rows.append({**said, "label": label} | row)
     choices = {
         path.stem: json.loads(path.read_text(encoding="utf-8"))["choice"]
         for path in sorted(made.glob("merge-*.json"))
     }
-    results = {"machine": machine(), "choices": choices, "rows": rows}
+    results = {"machine": machine(), "choices": choices, "training_minutes": minutes, "rows": rows}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     for row in rows:
@@ -77,9 +80,15 @@ def of_teacher(who: str, corpus: str, said: Path, gold: Path, kind: str) -> list
 
 
 def evaluate(what: Path, gold: Path) -> dict[str, dict[str, Any]]:
-    command = ["clin-edge", "evaluate", str(what), str(gold), "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    labels: dict[str, dict[str, Any]] = json.loads(done.stdout)["strict"]["labels"]
+    """Give the rows of each label; what was scored before is not scored again."""
+    name = "-".join((*what.parts[-3:], *gold.parts[-2:])) + ".json"
+    kept = gold.parents[2] / "scores" / name
+    if not kept.exists():
+        command = ["clin-edge", "evaluate", str(what), str(gold), "--json"]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_bytes(done.stdout)
+    labels: dict[str, dict[str, Any]] = json.loads(kept.read_bytes())["strict"]["labels"]
     return labels
 
 

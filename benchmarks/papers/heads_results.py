@@ -6,8 +6,8 @@ OUT is the folder heads.sh filled. Each student is scored in float on maccrobat2
 dev: entities, strictly, and as Belkadi et al. 2023 score (`clin-edge evaluate --like`). Those of
 seed 1 learnt from all sentences are exported to INT8 (`clin-edge export`); each bundle reads the
 same notes one at a time on two threads, in turn, so that a machine that changes speed changes it
-for all. The spans of torch, of the float bundle and of the INT8 bundle are compared on the 500
-abstracts of bc5cdr test.
+for all. The spans of torch, of the float bundle and of the INT8 bundle are compared on the
+notes of both sets.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main() -> None:
             kind: bundle(folder, args.made / "bundles" / f"{folder.name}-{kind}", args.made, kind)
             for kind in ("fp32", "int8")
         }
-    results["agreement"] = agreement(args.made, bundles, args.data / "labelled/bc5cdr/test.jsonl")
+    results["agreement"] = agreement(args.made, bundles, gold)
     results["calibration"] = {
         name: calibration(Pipeline.from_bundle(of["fp32"]), gold) for name, of in bundles.items()
     }
@@ -106,9 +106,11 @@ def bundle(student: Path, out: Path, made: Path, kind: str) -> Path:
     return out
 
 
-def agreement(made: Path, bundles: dict[str, dict[str, Path]], notes: Path) -> dict[str, Any]:
+def agreement(
+    made: Path, bundles: dict[str, dict[str, Path]], gold: dict[str, Path]
+) -> dict[str, Any]:
     """Count the spans of the same notes that torch, float and INT8 bundle find alike."""
-    read = [item.note for item in read_labelled(notes)]
+    read = [item.note for path in gold.values() for item in read_labelled(path)]
     rows: dict[str, Any] = {}
     for name, of in bundles.items():
         kept = made / "bundles" / f"{name}.agreement.json"
