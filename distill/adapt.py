@@ -99,7 +99,7 @@ def adapt(
     facts are also given back: among them, before learning and after each epoch, the mean loss (in
     nats) and the accuracy of the guesses in the notes held out. What is needed to go on after a
     crash lies in ``OUT.training`` until the end; the same call made again ends with the same
-    weights as an unbroken run on the same machine.
+    weights as an unbroken run, on a CPU of the same kind.
 
     Args:
         encoder: A folder or hub id; a head it lacks is made new, tied to its embeddings.

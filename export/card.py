@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from clin_edge.core.crf import CRF_FILE
 from clin_edge.core.manifest import Manifest
 from clin_edge.distill.config import Card
 
@@ -20,6 +21,7 @@ def model_card(
         f"Finds {', '.join(manifest.scheme.types)} in English clinical text.",
         f"{manifest.precision.upper()}, {size_mb:.1f} MB, windows of {manifest.max_tokens} word "
         f"pieces that share {manifest.overlap}.",
+        _score_line(CRF_FILE in files),
         "",
         "## Learnt from",
         "",
@@ -50,6 +52,12 @@ def model_card(
         ", ".join(f"{name} {v}" for name, v in manifest.made_with.items()),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _score_line(has_crf: bool) -> str:
+    if has_crf:
+        return "An entity's score is the probability of exactly its span and label, under a CRF."
+    return "An entity's score is the probability of the tag of its least sure word piece."
 
 
 def _training_line(facts: Mapping[str, Any]) -> str:

@@ -52,7 +52,9 @@ def walk(recipe: Recipe, encoder: str, items: list[Labelled], folder: Path) -> i
         tests={},
         card=Card(),
     )
-    assert ("crf.npz" in made.files) == (recipe.head.kind == "crf")
+    has_crf = recipe.head.kind == "crf"
+    assert ("crf.npz" in made.files) == has_crf
+    assert (b"exactly its span and label" in made.files["MODEL_CARD.md"]) == has_crf
     in_torch = [reading.entities for reading in student.predictor.read(notes)]
     at_the_edge = [
         entities for _, entities in Pipeline.from_bundle(folder / "bundle").annotate(notes)
