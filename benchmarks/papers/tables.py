@@ -26,17 +26,18 @@ ARMS = {
 
 def main() -> None:
     print((HERE / "intro.md").read_text(encoding="utf-8"))
-    distillation = json.loads((RESULTS / "distillation.json").read_text(encoding="utf-8"))
-    heads = json.loads((RESULTS / "heads.json").read_text(encoding="utf-8"))
     sections = (
-        ("## Paper A: does a student beat its teachers?", claim(distillation)),
-        ("## Paper B: pre-trained or not, CRF or not, SamBD or not", grid(heads)),
-        ("### The same students at the edge", edge(heads)),
-        ("## Learning curve", curve(heads)),
+        ("## Paper A: does a student beat its teachers?", "distillation", claim),
+        ("## Paper B: pre-trained or not, CRF or not, SamBD or not", "heads", grid),
+        ("### The same students at the edge", "heads", edge),
+        ("## Learning curve", "heads", curve),
     )
-    for title, lines in sections:
-        print(f"\n{title}\n")
-        print("\n".join(lines))
+    for title, name, lines in sections:
+        path = RESULTS / f"{name}.json"
+        if path.exists():
+            results = json.loads(path.read_text(encoding="utf-8"))
+            print(f"\n{title}\n")
+            print("\n".join(lines(results)))
 
 
 def table(head: list[str], rows: list[list[str]]) -> Iterator[str]:
