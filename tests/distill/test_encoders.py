@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from clin_edge.core.errors import InputError
 from clin_edge.distill.encoders import load_config, load_tokenizer, quiet_transformers
 from tiny import tiny_encoder
 
@@ -38,14 +37,3 @@ def test_a_bare_vocabulary_tells_capitals_apart_if_it_has_any(cased: bool, tmp_p
         str(tmp_path / "again"), load_config(str(tmp_path / "again"), attention_dropout=0.0)
     )
     assert again.tokenize("Metformin for Mr M") == read
-
-
-def test_an_encoder_without_a_vocabulary_is_refused(tmp_path: Path) -> None:
-    quiet_transformers()
-    whole = tiny_encoder(tmp_path / "whole")
-    place = tmp_path / "none"
-    place.mkdir()
-    shutil.copy(whole / "config.json", place)
-    config = load_config(str(place), attention_dropout=0.0)
-    with pytest.raises((InputError, OSError, ValueError, TypeError)):
-        load_tokenizer(str(place), config)
