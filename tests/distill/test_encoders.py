@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from clin_edge.core.errors import InputError
 from clin_edge.distill.encoders import load_config, load_tokenizer, quiet_transformers
 from tiny import tiny_encoder
 
@@ -37,3 +38,12 @@ def test_a_bare_vocabulary_tells_capitals_apart_if_it_has_any(cased: bool, tmp_p
         str(tmp_path / "again"), load_config(str(tmp_path / "again"), attention_dropout=0.0)
     )
     assert again.tokenize("Metformin for Mr M") == read
+
+
+def test_a_vocabulary_that_is_not_the_encoder_s_is_refused(tmp_path: Path) -> None:
+    quiet_transformers()
+    place = bare(tiny_encoder(tmp_path / "whole"), tmp_path / "bare")
+    (place / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n")
+    config = load_config(str(place), attention_dropout=0.0)
+    with pytest.raises(InputError, match=r"its tokenizer has 6 entries, its embeddings \d+"):
+        load_tokenizer(str(place), config)
