@@ -29,8 +29,12 @@ for seed in ${SEEDS:-1 2 3}; do
 		done
 	done
 	for start in ${CURVES-pretrained scratch}; do
-		for share in 0.1 0.25 0.5; do
-			learn $start linear curve/$start-$share-$seed --seed $seed --share $share
+		epochs=3
+		[ $start = scratch ] && epochs=8
+		for part in 10 4 2; do # of the notes, seen as often as makes the same number of steps
+			share=$(awk "BEGIN { print 1 / $part }")
+			learn $start linear curve/$start-$share-$seed \
+				--seed $seed --share $share --epochs $((part * epochs))
 		done
 	done
 done

@@ -26,9 +26,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from throughput import machine
 
 from clin_edge.core.labelled import keep_labels, read_labelled
+from clin_edge.core.notes import Note
+from clin_edge.core.predict import Predictor
+from clin_edge.core.spans import Span
 from clin_edge.distill.student import load_student
 from clin_edge.export.evaluate import report
-from clin_edge.export.pack import compare
 from clin_edge.runtime.pipeline import Pipeline
 
 SETS = ("maccrobat2020", "phee2")
@@ -120,16 +122,22 @@ def agreement(
         reference = load_student(made / "grid" / name).predictor
         rows[name] = {}
         for kind, place in of.items():
-            same = compare(reference, Pipeline.from_bundle(place).predictor, read)
+            torch, ours = (
+                spans(p, read) for p in (reference, Pipeline.from_bundle(place).predictor)
+            )
             rows[name][kind] = {
-                "notes": same.notes,
-                "shared": same.shared,
-                "only_torch": same.only_float,
-                "only_bundle": same.only_bundle,
+                "notes": len(read),
+                "shared": len(torch & ours),
+                "only_torch": len(torch - ours),
+                "only_bundle": len(ours - torch),
             }
         print(name, rows[name], flush=True)
         write(kept, rows[name])
     return rows
+
+
+def spans(predictor: Predictor, notes: list[Note]) -> set[tuple[str, Span, str]]:
+    return {(r.note.id, e.span, e.label) for r in predictor.read(notes) for e in r.entities}
 
 
 def calibration(pipeline: Pipeline, gold: dict[str, Path]) -> dict[str, float]:
