@@ -228,6 +228,48 @@ def test_a_tokenizer_file_that_cannot_be_read_is_a_defect_of_the_bundle(raw: byt
     assert caught.value.exit_code == 4
 
 
+def test_what_the_tokenizer_says_of_its_file_is_not_passed_on() -> None:
+    raw = wordpiece_json().replace(b'"WordPiece"', b'"Zebu\\nlon"')
+    with pytest.raises(BundleError) as caught:
+        Encoder(raw, max_tokens=16, overlap=4)
+    assert str(caught.value) == (
+        "tokenizer.json cannot be read; copy the bundle again, or export it anew"
+    )
+
+
+def test_a_tokenizer_that_panics_when_it_frames_is_a_defect_of_the_bundle() -> None:
+    """A panic in Rust is no ``Exception`` in Python."""
+    parts = json.loads(wordpiece_json())
+    parts["post_processor"]["special_tokens"].pop("[CLS]")
+    with pytest.raises(BundleError, match=r"tokenizer\.json cannot be read"):
+        Encoder(json.dumps(parts).encode(), max_tokens=16, overlap=4)
+
+
+def test_a_tokenizer_that_fails_on_a_note_is_a_defect_of_the_bundle() -> None:
+    """It knows no piece for what it cannot spell: tokenizers then raises a bare ``Exception``."""
+    parts = json.loads(wordpiece_json())
+    parts["model"]["unk_token"] = "[NONE]"
+    encoder = Encoder(json.dumps(parts).encode(), max_tokens=16, overlap=4)
+    assert len(encoder.encode(Note("n", "pain")).ids) == 1
+    with pytest.raises(BundleError) as caught:
+        encoder.encode(Note("n", "Zebulon 心"))
+    assert str(caught.value) == "note 'n': the bundle's tokenizer cannot read it"
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, MemoryError])
+def test_what_is_no_defect_of_the_tokenizer_goes_on(monkeypatch, stop: type[BaseException]) -> None:
+    encoder = toy_encoder()
+
+    class Stopped:
+        def encode(self, *_: object, **__: object) -> None:
+            raise stop
+
+    monkeypatch.setattr(encoder, "_tokenizer", Stopped())
+    with pytest.raises(stop):
+        encoder.encode(Note("n", "pain"))
+
+
 @pytest.mark.parametrize(("max_tokens", "overlap"), [(2, 0), (0, 0), (8, 6), (8, -1)])
 def test_windows_without_room_for_text_are_refused(max_tokens: int, overlap: int) -> None:
     with pytest.raises(BundleError, match="have no room for"):

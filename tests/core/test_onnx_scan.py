@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import AttributeProto, ModelProto, SparseTensorProto, TensorProto, helper
 
+from clin_edge.core import onnx_scan
 from clin_edge.core.onnx_scan import has_external_data
 from toy import toy_onnx, toy_onnx_proto
 
@@ -258,6 +259,15 @@ def test_nesting_without_end_is_refused_and_does_not_end_in_a_stack_overflow() -
     for _ in range(2000):
         content = as_field(1, as_field(5, as_field(6, content)))
     assert has_external_data(as_field(7, content))
+
+
+def test_a_file_of_nothing_but_fields_is_refused_before_it_takes_long(monkeypatch) -> None:
+    monkeypatch.setattr(onnx_scan, "_MAX_FIELDS", 1000)
+    small = varint(1 << 3) + b"\x08"  # ir_version, again and again
+    assert not has_external_data(small * 1000)
+    assert has_external_data(small * 1001)
+    inside_a_tensor = as_field(7, as_field(5, varint(1 << 3) * 2 * 999))
+    assert has_external_data(inside_a_tensor)
 
 
 @pytest.mark.parametrize("wire", [3, 4, 6, 7])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,13 +58,11 @@ class Encoder:
 
     def __init__(self, tokenizer_json: bytes, *, max_tokens: int, overlap: int) -> None:
         """Read a ``tokenizer.json``."""
-        try:
+        with _told_as("tokenizer.json cannot be read; copy the bundle again, or export it anew"):
             tokenizer = Tokenizer.from_buffer(tokenizer_json)
-        except Exception as error:  # tokenizers raises bare Exception for every defect
-            raise BundleError(f"tokenizer.json cannot be read ({error})") from None
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        framed = tokenizer.encode("a", add_special_tokens=True)
+            tokenizer.no_truncation()
+            tokenizer.no_padding()
+            framed = tokenizer.encode("a", add_special_tokens=True)
         plain = [i for i, special in enumerate(framed.special_tokens_mask) if not special]
         first, past = (plain[0], plain[-1] + 1) if plain else (len(framed.ids), len(framed.ids))
         tokenizer.encode_special_tokens = True
@@ -86,9 +86,10 @@ class Encoder:
         """Encode the whole note once.
 
         Raises:
-            BundleError: If the tokenizer's offsets run backwards or leave the text.
+            BundleError: If the tokenizer fails, or its offsets run backwards or leave the text.
         """
-        encoding = self._tokenizer.encode(note.text, add_special_tokens=False)
+        with _told_as(f"note {note.id!r}: the bundle's tokenizer cannot read it"):
+            encoding = self._tokenizer.encode(note.text, add_special_tokens=False)
         ids = np.array(encoding.ids, dtype=np.int64)
         offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
         flat_ok = (offsets[:, 0] <= offsets[:, 1]).all() and (np.diff(offsets, axis=0) >= 0).all()
@@ -102,6 +103,22 @@ class Encoder:
         """Give what the model reads for ``window``: its ids between the special tokens, (T,)."""
         body = encoded.ids[window.start : window.end]
         return np.concatenate([self._prefix, body, self._suffix])
+
+
+@contextmanager
+def _told_as(message: str) -> Iterator[None]:
+    """Turn whatever tokenizers raises into a ``BundleError``; its own words may quote the text.
+
+    Its errors are bare ``Exception``; its panics derive from ``BaseException``.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, MemoryError) or not (
+            isinstance(error, Exception) or type(error).__name__ == "PanicException"
+        ):
+            raise
+        raise BundleError(message) from None
 
 
 def _opens_word(text: str, offsets: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 _MAX_DEPTH = 64
+_MAX_FIELDS = 1_000_000  # far more than any network has; a file may be made of nothing else
 _EXTERNAL_DATA = 13
 _DATA_LOCATION = 14
 # Where a message of each kind may hold messages that lead to a tensor: field -> kind.
@@ -25,21 +26,23 @@ _LEADS = {
 def has_external_data(content: bytes) -> bool:
     """Tell whether any tensor's data lies outside ``content``; true as well if it is no ONNX."""
     try:
-        return not content or _scan(memoryview(content), "model", 0)
+        return not content or _scan(memoryview(content), "model", 0, iter(range(_MAX_FIELDS)))
     except ValueError:
         return True
 
 
-def _scan(message: memoryview, kind: str, depth: int) -> bool:
+def _scan(message: memoryview, kind: str, depth: int, left: Iterator[int]) -> bool:
     if depth > _MAX_DEPTH:
         raise ValueError("nested too deep")
     for field, value in _fields(message):
+        if next(left, None) is None:
+            raise ValueError("too many fields")
         if kind == "tensor":
             if field == _EXTERNAL_DATA or (field == _DATA_LOCATION and value != 0):
                 return True
             continue
         lead = _LEADS[kind].get(field)
-        if lead and isinstance(value, memoryview) and _scan(value, lead, depth + 1):
+        if lead and isinstance(value, memoryview) and _scan(value, lead, depth + 1, left):
             return True
     return False
 
