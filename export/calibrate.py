@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from clin_edge.core.batching import Batch, batches
+from clin_edge.core.batching import BUCKET_TOKENS, Batch, batches
 from clin_edge.core.encode import Encoder
 from clin_edge.core.notes import Note
 
@@ -14,13 +15,26 @@ N_WINDOWS = 300
 
 
 def calibration_batches(
-    notes: Sequence[Note], encoder: Encoder, *, n_windows: int = N_WINDOWS, seed: int = 0
+    notes: Sequence[Note], encoder: Encoder, *, n_windows: int = N_WINDOWS
 ) -> list[Batch]:
-    """Draw windows from all the notes, each equally likely; one a batch, padded to its bucket."""
-    windows = []
+    """Choose windows of all lengths and from all parts of the notes; one a batch, padded.
+
+    Windows are ordered by length and, among equals, by where in its note each begins (a note's
+    sections come in a usual order); evenly spaced ones are taken. So long and short windows, first
+    and last sections have the share they have in the notes, and the same notes give the same ones.
+    """
+    windows: list[NDArray[np.int64]] = []
+    order: list[tuple[int, float, int]] = []
     for note in notes:
         encoded = encoder.encode(note)
-        windows += [encoder.window_ids(encoded, window) for window in encoded.windows]
-    order = np.random.default_rng(seed).permutation(len(windows))[:n_windows]
-    chosen = [windows[i] for i in sorted(order.tolist())]
+        for window in encoded.windows:
+            ids = encoder.window_ids(encoded, window)
+            order.append(
+                (-(-len(ids) // BUCKET_TOKENS), window.start / len(encoded.ids), len(windows))
+            )
+            windows.append(ids)
+    order.sort()
+    n_chosen = min(n_windows, len(order))
+    places = (np.arange(n_chosen) * 2 + 1) * len(order) // (2 * max(n_chosen, 1))
+    chosen = [windows[order[place][2]] for place in places.tolist()]
     return list(batches(chosen, longest=encoder.max_tokens, pad_id=encoder.pad_id, batch_tokens=1))

@@ -41,7 +41,7 @@ def model_card(
         "",
         "## Quantisation",
         "",
-        _gate_line(manifest),
+        *_gate_lines(manifest),
         "",
         "## Limits",
         "",
@@ -91,17 +91,43 @@ def _f1(row: Mapping[str, float]) -> str:
     return f"{row['f1']:.3f} [{row['f1_low']:.3f}–{row['f1_high']:.3f}]"
 
 
-def _gate_line(manifest: Manifest) -> str:
-    gate = manifest.gate
-    shared = (
-        f"On {gate['notes']:,} notes {gate['jaccard']:.1%} of all spans were the same as the float "
-        f"model's ({gate['spans_shared']:,} shared, {gate['spans_only_float']:,} only float, "
-        f"{gate['spans_only_bundle']:,} only {manifest.precision})."
+def _gate_lines(manifest: Manifest) -> list[str]:
+    """Say how each engine's model was made, and what it was held against."""
+    lines = []
+    for engine, checks in manifest.gate["engines"].items():
+        how = manifest.quantization.get(engine)
+        lines += [f"- {engine}: {_quantised(how) if how else 'weights are float32.'}"]
+        lines += [f"  {_agreement(checks['agreement'], manifest.precision)}"]
+        for name, facts in checks.items():
+            if name.startswith("gold: "):
+                lines += [f"  {name.removeprefix('gold: ')}: {_gold(facts)}"]
+    verdict = manifest.gate["verdict"]
+    lines += ["", f"Verdict of the gates: **{verdict}**, judged by {manifest.gate['judged_by']}."]
+    lines += [f"- {line}" for line in manifest.gate["refusals"]]
+    return lines
+
+
+def _quantised(how: Mapping[str, Any]) -> str:
+    kept = how["float_layers"]
+    said = (
+        f"static INT8 by NNCF (preset {how['preset']}, overflow fix {how['overflow_fix']}, "
+        f"SmoothQuant {how['smooth_quant']}), calibrated on {how['calibration_windows']} windows "
+        f"of {how['calibration_notes']} notes."
     )
-    if not manifest.quantization:
-        return f"None: weights are float32. {shared}"
-    q = manifest.quantization
+    return said + (f" In float: {', '.join(kept)}." if kept else "")
+
+
+def _agreement(facts: Mapping[str, Any], precision: str) -> str:
     return (
-        f"Static INT8 by NNCF (preset {q['preset']}, overflow fix {q['overflow_fix']}), calibrated "
-        f"on {q['calibration_windows']} windows. {shared}"
+        f"On {facts['notes']:,} notes its spans agree with the float model's with F1 "
+        f"{facts['f1']:.4f}: {facts['spans_shared']:,} shared, {facts['spans_only_float']:,} only "
+        f"float, {facts['spans_only_bundle']:,} only {precision}."
+    )
+
+
+def _gold(facts: Mapping[str, Any]) -> str:
+    gap = facts["all"]
+    return (
+        f"strict F1 {gap['float']:.4f} in float, {gap['bundle']:.4f} here "
+        f"(95 % interval of the change {gap['low']:+.4f} to {gap['high']:+.4f})."
     )

@@ -18,23 +18,54 @@ PATH = click.Path(path_type=Path)
 @click.option("--int8/--fp32", "int8", default=True, help="Precision [int8].")
 @click.option(
     "--backend",
-    type=click.Choice(["openvino"]),
+    type=click.Choice(["openvino", "onnx", "both"]),
     default="openvino",
     show_default=True,
-    expose_value=False,
-    help="Whose model format.",
+    help="Whose model format; onnx is for onnxruntime.",
 )
 @click.option(
     "--calibrate",
     multiple=True,
     metavar="NOTES",
-    help="Notes like yours; they set the INT8 ranges (default: the package's sample notes).",
+    help="Notes like yours: they set the INT8 ranges, and on the first 200 of them spans are "
+    "compared with the float model's (default: the package's sample notes).",
 )
+@click.option(
+    "--gate",
+    "gates",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True),
+    metavar="GOLD",
+    help="Labelled notes that decide whether INT8 is good enough (default: the recipe's dev sets).",
+)
+@click.option("--map", "pairs", multiple=True, metavar="FROM=TO", help="Rename the gate's labels.")
+@click.option(
+    "--max-f1-drop",
+    type=click.FloatRange(0, 1),
+    default=0.005,
+    show_default=True,
+    help="What INT8 may cost in strict F1 on the gate.",
+)
+@click.option(
+    "--max-label-drop",
+    type=click.FloatRange(0, 1),
+    default=0.01,
+    show_default=True,
+    help="Likewise on any label with at least 100 gold entities.",
+)
+@click.option(
+    "--float-layers",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Keep the N layers that INT8 hurts most in float; each is measured. Slower, nearer.",
+)
+@click.option("--force", is_flag=True, help="Write the bundle though a gate says no; it is marked.")
 @click.option(
     "--recipe",
     "recipe_file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Its [[tests]] are scored, float beside the bundle, and its [card] is used.",
+    help="Its [[dev]] sets are the gate, its [[tests]] are scored, and its [card] is used.",
 )
 @click.option(
     "--data",
@@ -42,49 +73,92 @@ PATH = click.Path(path_type=Path)
     help="Where the recipe's paths begin (default: the recipe's own folder).",
 )
 @click.option("--name", help="The bundle's name (default: the recipe's, or the student folder's).")
+@click.option(
+    "--sign",
+    "key",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="KEY",
+    help="An Ed25519 private key in PEM: the signature is written beside the bundle.",
+)
 def export(
     student: Path,
     out: Path,
     int8: bool,
+    backend: str,
     calibrate: tuple[str, ...],
+    gates: tuple[Path, ...],
+    pairs: tuple[str, ...],
+    max_f1_drop: float,
+    max_label_drop: float,
+    float_layers: int,
+    force: bool,
     recipe_file: Path | None,
     data: Path | None,
     name: str | None,
+    key: Path | None,
 ) -> None:
-    """Make a bundle of a student: quantise, open it with the runtime, compare, score, describe.
+    """Make a bundle of a student: quantise, open it with the runtime, judge, score, describe.
+
+    Nothing is written (exit 7) if the bundle loses too much on labelled notes, if its float model
+    finds other spans than torch, or if its answers depend on what else is in a batch. Without
+    labelled notes, its spans must agree with the float model's on 200 notes.
 
     \b
     Example:
-      clin-edge export student -o bundle --int8 --calibrate notes/
+      clin-edge export student -o bundle --int8 --calibrate notes/ --gate gold.jsonl
     """
     from dataclasses import replace
 
+    from clin_edge.core.labelled import parse_map, read_labelled
     from clin_edge.core.notes import read_notes
+    from clin_edge.core.signing import check_private_key, write_signature
     from clin_edge.distill.config import Card, load_recipe
     from clin_edge.runtime.demo import SAMPLES
 
     try:
         from clin_edge.distill.student import load_student
-        from clin_edge.export.pack import pack
+        from clin_edge.export.gate import MIN_NOTES, Limits
+        from clin_edge.export.openvino import Int8Settings
+        from clin_edge.export.pack import Order, choose_float_layers, pack
     except ModuleNotFoundError as error:
         raise MissingInstallError("export", str(error.name)) from None
+    if key is not None:
+        check_private_key(key)  # before the minutes of work, not after
     recipe = load_recipe(recipe_file) if recipe_file else None
     root = data or (recipe_file.parent if recipe_file else Path())
     card = recipe.card if recipe else Card(name=student.resolve().name)
     card = replace(card, name=name) if name else card
     samples = list(read_notes([str(SAMPLES)]))
-    bundle = pack(
-        load_student(student),
-        out,
+    notes = list(read_notes(calibrate)) if calibrate else samples
+    renamed = parse_map(pairs)
+    gold = {str(path): read_labelled(path, renamed) for path in gates}
+    if recipe and not gold:
+        gold = {spec.title: spec.read(root) for spec in recipe.dev}
+    order = Order(
         precision="int8" if int8 else "fp32",
-        calibration=list(read_notes(calibrate)) if calibrate else samples,
+        backend=backend,
+        calibration=notes,
+        compared=notes[:MIN_NOTES],
         golden=samples,
+        gold=gold,
         tests={spec.title: spec.read(root) for spec in recipe.tests} if recipe else {},
         card=card,
-        say=lambda line: click.echo(line, err=True),
+        limits=Limits(max_f1_drop, max_label_drop),
+        force=force,
     )
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    loaded = load_student(student)
+    if int8 and float_layers:
+        chosen = choose_float_layers(loaded, order, float_layers, say=say)
+        order = replace(order, int8=replace(Int8Settings(), float_layers=chosen))
+    bundle = pack(loaded, out, order, say=say)
     size_mb = sum(map(len, bundle.files.values())) / 1e6
-    click.echo(f"{out}: {bundle.id}, {size_mb:.1f} MB", err=True)
+    click.echo(f"{out}: {bundle.id}, {size_mb:.1f} MB, {bundle.manifest.gate['verdict']}", err=True)
+    if key is not None:
+        click.echo(f"{write_signature(bundle, key)}: its signature", err=True)
 
 
 @click.command()

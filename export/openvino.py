@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
-import sys
+import re
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -55,6 +56,7 @@ def to_openvino(student: Student) -> Any:
     for port, name in zip(model.inputs, INPUTS, strict=True):
         port.get_tensor().set_names({name})
     model.outputs[0].get_tensor().set_names({"logits"})
+    model.set_friendly_name("student")  # its own name counts the models of this process
     return model
 
 
@@ -62,12 +64,38 @@ def to_openvino(student: Student) -> Any:
 class Int8Settings:
     """How NNCF quantises.
 
-    ``overflow_fix`` keeps weights within 7 bits where a CPU without VNNI would overflow its 16-bit
-    sums: without it such a CPU answers differently from one that has VNNI.
+    Attributes:
+        preset: ``mixed`` lets activations be asymmetric, ``performance`` does not.
+        overflow_fix: Keeps weights within 7 bits where a CPU without VNNI would overflow its 16-bit
+            sums: without it such a CPU answers differently from one that has VNNI.
+        smooth_quant: How much of an activation's outliers goes into the weights (the alpha of
+            SmoothQuant, Xiao et al. 2023); NNCF's own default is 0.95, and
+            ``benchmarks/int8_settings.py`` compares them.
+        float_layers: Names of the student's linear layers that stay in float.
+
+    Raises:
+        ValueError: If ``smooth_quant`` is not from 0 to 1.
     """
 
     preset: str = "mixed"
     overflow_fix: str = "enable"
+    smooth_quant: float = 0.8
+    float_layers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what is no share."""
+        if not 0 <= self.smooth_quant <= 1:
+            raise ValueError(f"smooth_quant is {self.smooth_quant}, expected 0 to 1")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give what the manifest says of it."""
+        return {
+            "model_type": "transformer",
+            "preset": self.preset,
+            "overflow_fix": self.overflow_fix,
+            "smooth_quant": self.smooth_quant,
+            "float_layers": list(self.float_layers),
+        }
 
 
 def quantize_int8(model: Any, batches: Sequence[Batch], settings: Int8Settings) -> Any:
@@ -79,27 +107,54 @@ def quantize_int8(model: Any, batches: Sequence[Batch], settings: Int8Settings) 
     Raises:
         InputError: If there is nothing to calibrate on.
     """
+    return run_nncf(model, batches, settings, [_op_pattern(name) for name in settings.float_layers])
+
+
+def run_nncf(
+    model: Any, batches: Sequence[Batch], settings: Int8Settings, float_ops: Sequence[str]
+) -> Any:
+    """Quantise an OpenVINO or ONNX model; operations that match ``float_ops`` stay in float.
+
+    Raises:
+        InputError: If there is nothing to calibrate on.
+    """
     if not batches:
         raise InputError("the calibration notes hold no text; name some with --calibrate")
     nncf.set_log_level(logging.ERROR)
     inputs = [
         {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask} for batch in batches
     ]
-    with redirect_stdout(sys.stderr):  # where its progress bars belong
+    with redirect_stdout(io.StringIO()):  # its progress bars
         return nncf.quantize(
             model,
             nncf.Dataset(inputs),
             model_type=nncf.ModelType.TRANSFORMER,
             preset=nncf.QuantizationPreset(settings.preset),
             subset_size=len(inputs),
+            ignored_scope=nncf.IgnoredScope(patterns=list(float_ops)) if float_ops else None,
             advanced_parameters=nncf.AdvancedQuantizationParameters(
-                overflow_fix=nncf.OverflowFix(settings.overflow_fix)
+                overflow_fix=nncf.OverflowFix(settings.overflow_fix),
+                smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(
+                    matmul=settings.smooth_quant
+                ),
             ),
         )
 
 
+def _op_pattern(layer: str) -> str:
+    """Give the pattern of the names that the conversion gives the operations of a torch layer."""
+    return rf".*\._model\.{re.escape(layer)}/.*MatMul.*"
+
+
 def model_files(model: Any) -> dict[str, bytes]:
-    """Give the bytes of ``model.xml`` and ``model.bin``."""
+    """Give the bytes of ``model.xml`` and ``model.bin``: the same for the same model.
+
+    OpenVINO numbers nodes as this process makes them; here they are numbered by their order.
+    """
+    for i, node in enumerate(model.get_ordered_ops()):
+        kind, name = node.get_type_name(), node.get_friendly_name()
+        if re.match(rf"{kind}_\d+", name):
+            node.set_friendly_name(f"{kind}_{i}")
     with TemporaryDirectory() as folder:
         xml = Path(folder, "model.xml")
         ov.save_model(model, xml, compress_to_fp16=False)

@@ -187,19 +187,38 @@ def demo(out: Path, bundle: Path | None, threads: int | None) -> None:
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path), required=False)
-def verify(bundle: Path | None) -> None:
+@click.option(
+    "--key",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="PUB",
+    help="An Ed25519 public key in PEM: also check who signed the bundle.",
+)
+@click.option(
+    "--signature",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where the signature is (default: beside the bundle, BUNDLE.sig).",
+)
+def verify(bundle: Path | None, key: Path | None, signature: Path | None) -> None:
     """Check every file of a bundle against its manifest, and print the manifest.
 
     Without BUNDLE, the one that comes with the package.
 
     \b
     Example:
-      clin-edge verify ./bundle
+      clin-edge verify ./bundle --key hospital.pem
     """
+    from clin_edge.core.signing import verify_signature
     from clin_edge.runtime.pipeline import open_default_or
 
+    if signature is not None and key is None:
+        raise click.UsageError("--signature needs --key, by which it is checked")
     opened = open_default_or(bundle)
+    if key is not None:
+        verify_signature(opened, key, signature)
     click.echo(opened.manifest.to_json(), nl=False)
     n_files, size = len(opened.files), sum(map(len, opened.files.values()))
     click.echo(f"{opened.path}: {n_files} files, {size / 1e6:.1f} MB, all as listed", err=True)
     click.echo(f"bundle {opened.id}", err=True)
+    if key is not None:
+        click.echo(f"signed by the owner of {key}", err=True)

@@ -10,6 +10,10 @@ from clin_edge.core.bundle import Bundle
 from clin_edge.core.errors import BundleError
 from clin_edge.runtime.ports import check_ports
 
+# Without VNNI, products of weights that need all 8 bits would overflow 16-bit sums: take the exact
+# way for those. Weights of 7 bits, as `export` writes, keep the quick one.
+_EXACT_PRODUCTS = ("session.x64quantprecision", "1")
+
 
 class OrtSession:
     """Runs ``model.onnx`` on the CPU, one batch at a time.
@@ -23,7 +27,9 @@ class OrtSession:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.enable_cpu_mem_arena = False
-        options.log_severity_level = 3
+        options.use_deterministic_compute = True
+        options.log_severity_level = 4  # what goes wrong is said below, once
+        options.add_session_config_entry(*_EXACT_PRODUCTS)
         try:
             self._session = ort.InferenceSession(
                 bundle.files["model.onnx"], options, providers=["CPUExecutionProvider"]

@@ -10,7 +10,7 @@ import pytest
 from clin_edge.core.labelled import Labelled
 from clin_edge.distill.config import Card, HeadSettings, Recipe, ScratchSettings, load_recipe
 from clin_edge.distill.train import train
-from clin_edge.export.pack import pack
+from clin_edge.export.pack import Order, pack
 from clin_edge.runtime.pipeline import Pipeline
 from tiny import invented_set, n_threads, tiny_encoder, tiny_recipe
 from toy import wordpiece_json
@@ -43,15 +43,8 @@ def walk(recipe: Recipe, encoder: str, items: list[Labelled], folder: Path) -> i
     """Train, export as float, read with both; give how many spans there were."""
     student = train(recipe, items, {}, encoder, folder / "student")
     notes = [item.note for item in invented_set(12, seed=8)]
-    made = pack(
-        student,
-        folder / "bundle",
-        precision="fp32",
-        calibration=notes,
-        golden=notes[:2],
-        tests={},
-        card=Card(),
-    )
+    order = Order(precision="fp32", calibration=notes, golden=notes[:2], card=Card())
+    made = pack(student, folder / "bundle", order)
     has_crf = recipe.head.kind == "crf"
     assert ("crf.npz" in made.files) == has_crf
     assert (b"exactly its span and label" in made.files["MODEL_CARD.md"]) == has_crf

@@ -18,13 +18,18 @@ from clin_edge.distill.labelling.cli import label
 from clin_edge.distill.merging.cli import merge, why
 from clin_edge.export.cli import evaluate, export
 from clin_edge.runtime.cli import demo, extract, verify
+from clin_edge.runtime.diff_cli import diff
+from clin_edge.runtime.selftest_cli import selftest
 
 INTERRUPTED = 130
 
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    commands=[extract, demo, verify, label, merge, why, adapt, distill, export, evaluate],
+    commands=[
+        *(extract, demo, verify, selftest, diff),
+        *(label, merge, why, adapt, distill, export, evaluate),
+    ],
 )
 @click.version_option(__version__, prog_name="clin-edge")
 def clin_edge() -> None:

@@ -83,18 +83,29 @@ def fp32(student, notes, gold, tmp_path_factory: pytest.TempPathFactory) -> Pack
     return packed(student, notes, gold, tmp_path_factory, "fp32")
 
 
+def ordered(notes, gold, precision: str):
+    """Give the order of both bundles."""
+    from clin_edge.export.pack import Order
+
+    return Order(
+        precision=precision,
+        calibration=notes,
+        compared=notes,
+        golden=notes[-3:],
+        tests={"gold set": gold, "either set": either(gold)},
+        card=CARD,
+    )
+
+
 def packed(student, notes, gold, factory: pytest.TempPathFactory, precision: str) -> Packed:
     from clin_edge.export.pack import pack
 
     said: list[str] = []
-    bundle = pack(
-        student,
-        factory.mktemp(precision) / "bundle",
-        precision=precision,
-        calibration=notes,
-        golden=notes[-3:],
-        tests={"gold set": gold, "either set": either(gold)},
-        card=CARD,
-        say=said.append,
-    )
+    order = ordered(notes, gold, precision)
+    bundle = pack(student, factory.mktemp(precision) / "bundle", order, say=said.append)
     return Packed(bundle, said)
+
+
+@pytest.fixture(scope="session")
+def int8_order(notes, gold):
+    return ordered(notes, gold, "int8")

@@ -43,28 +43,42 @@ def test_all_windows_are_those_the_runtime_runs_padded_alike(kind: str, written)
     assert {batch.input_ids.shape[0] for batch in made} <= {1}
 
 
-@given(written=notes(), n_windows=st.integers(1, 8), seed=st.integers(0, 3))
-def test_a_draw_takes_so_many_of_them_each_once(written, n_windows: int, seed: int) -> None:
+@given(written=notes(), n_windows=st.integers(1, 8))
+def test_a_choice_takes_so_many_of_them_each_once(written, n_windows: int) -> None:
     encoder = ENCODERS["wordpiece"]
     every = [b.input_ids.tolist() for b in calibration_batches(written, encoder, n_windows=9999)]
-    made = calibration_batches(written, encoder, n_windows=n_windows, seed=seed)
-    drawn = [batch.input_ids.tolist() for batch in made]
-    assert len(drawn) == min(n_windows, len(every))
-    for ids in drawn:
+    made = calibration_batches(written, encoder, n_windows=n_windows)
+    chosen = [batch.input_ids.tolist() for batch in made]
+    assert len(chosen) == min(n_windows, len(every))
+    for ids in chosen:
         every.remove(ids)
-    again = calibration_batches(written, encoder, n_windows=n_windows, seed=seed)
-    assert drawn == [batch.input_ids.tolist() for batch in again]
 
 
-def test_windows_are_drawn_from_all_the_notes_not_the_first_ones() -> None:
+def test_windows_are_chosen_from_all_the_notes_not_the_first_ones() -> None:
     encoder = ENCODERS["wordpiece"]
     written = [Note(f"n{i}", f"pain {i % 10} {i // 10 % 10} {i // 100}") for i in range(600)]
     made = calibration_batches(written, encoder)
     assert len(made) == N_WINDOWS
     place = {encoder.window_ids(e, e.windows[0]).tobytes(): i for i, e in _encoded(written)}
-    drawn = [place[b.input_ids[b.attention_mask == 1].tobytes()] for b in made]
-    assert 240 < sum(drawn) / len(drawn) < 360
-    assert len(set(drawn)) == N_WINDOWS
+    chosen = [place[b.input_ids[b.attention_mask == 1].tobytes()] for b in made]
+    assert 290 < sum(chosen) / len(chosen) < 310
+    assert len(set(chosen)) == N_WINDOWS
+
+
+def test_all_lengths_and_all_parts_of_a_note_have_their_share() -> None:
+    encoder = ENCODERS["wordpiece"]
+    written = [Note(f"s{i}", "pain 1") for i in range(300)]
+    written += [Note(f"l{i}", " ".join(f"pain {j % 10}" for j in range(90))) for i in range(20)]
+    n_long = sum(len(encoder.encode(note).windows) for note in written[300:])
+    n_each = n_long // 20
+    assert n_each >= 4
+    made = calibration_batches(written, encoder, n_windows=(300 + n_long) // 4)
+    lengths = [int(batch.attention_mask.sum()) for batch in made]
+    assert abs(lengths.count(4) - 75) <= 1  # two words between [CLS] and [SEP]
+    assert len(made) - lengths.count(4) > 75
+    opening = encoder.window_ids(e := encoder.encode(written[-1]), e.windows[0]).tolist()
+    n_opening = sum(b.input_ids[b.attention_mask == 1].tolist() == opening for b in made)
+    assert abs(n_opening - 20 / 4) <= 1
 
 
 def _encoded(written: list[Note]):

@@ -16,11 +16,34 @@ from clin_edge.distill.config import Card
 from clin_edge.export.card import model_card
 
 GATE = {
-    "notes": 1200,
-    "jaccard": 0.98765,
-    "spans_shared": 4000,
-    "spans_only_float": 30,
-    "spans_only_bundle": 20,
+    "verdict": "passed",
+    "judged_by": "strict F1 on dev",
+    "refusals": [],
+    "engines": {
+        "openvino": {
+            "float_parity": {"notes": 14, "max_logit_change": 1e-5, "spans_changed": 0},
+            "agreement": {
+                "notes": 1200,
+                "f1": 0.99379,
+                "spans_shared": 4000,
+                "spans_only_float": 30,
+                "spans_only_bundle": 20,
+            },
+            "gold: dev": {
+                "all": {"float": 0.8, "bundle": 0.79, "change": -0.01, "low": -0.02, "high": 0.001}
+            },
+        }
+    },
+}
+QUANTIZATION = {
+    "openvino": {
+        "preset": "mixed",
+        "overflow_fix": "enable",
+        "smooth_quant": 0.8,
+        "float_layers": [],
+        "calibration_windows": 300,
+        "calibration_notes": 60,
+    }
 }
 FACTS = {
     "notes": 3800,
@@ -53,11 +76,7 @@ def manifest(**changes: Any) -> Manifest:
         "engines": ("openvino",),
         "precision": "int8",
         "files": {},
-        "quantization": {
-            "preset": "mixed",
-            "overflow_fix": "enable",
-            "calibration_windows": 300,
-        },
+        "quantization": QUANTIZATION,
         "gate": GATE,
         "made_with": {"clin-edge": "0.1", "torch": "2"},
         "sources": (
@@ -145,15 +164,36 @@ def test_the_limits_are_the_recipe_s(limits: tuple[str, ...], expected: list[str
 
 
 def test_how_near_it_is_to_the_float_model() -> None:
-    (line,) = section(card_of(), "Quantisation")
-    assert line == (
-        "Static INT8 by NNCF (preset mixed, overflow fix enable), calibrated on 300 windows. "
-        "On 1,200 notes 98.8% of all spans were the same as the float model's "
-        "(4,000 shared, 30 only float, 20 only int8)."
+    lines = section(card_of(), "Quantisation")
+    agreed = (
+        "  On 1,200 notes its spans agree with the float model's with F1 0.9938: 4,000 shared, "
+        "30 only float, 20 only int8."
     )
-    (line,) = section(card_of(precision="fp32", quantization={}), "Quantisation")
-    assert line.startswith("None: weights are float32. On 1,200 notes 98.8% ")
+    assert lines == [
+        "- openvino: static INT8 by NNCF (preset mixed, overflow fix enable, SmoothQuant 0.8), "
+        "calibrated on 300 windows of 60 notes.",
+        agreed,
+        "  dev: strict F1 0.8000 in float, 0.7900 here (95 % interval of the change -0.0200 to "
+        "+0.0010).",
+        "",
+        "Verdict of the gates: **passed**, judged by strict F1 on dev.",
+    ]
+    lines = section(card_of(precision="fp32", quantization={}), "Quantisation")
+    assert lines[0] == "- openvino: weights are float32."
+    assert lines[1] == agreed.replace("int8", "fp32")
     assert section(card_of(), "Made with") == ["clin-edge 0.1, torch 2"]
+
+
+def test_what_stayed_in_float_and_what_was_refused_is_told() -> None:
+    how = {"openvino": {**QUANTIZATION["openvino"], "float_layers": ["a.b", "c"]}}
+    gate = {**GATE, "verdict": "refused", "refusals": ["openvino: too bad", "openvino: too far"]}
+    lines = section(card_of(quantization=how, gate=gate), "Quantisation")
+    assert lines[0].endswith(" In float: a.b, c.")
+    assert lines[-3:] == [
+        "Verdict of the gates: **refused**, judged by strict F1 on dev.",
+        "- openvino: too bad",
+        "- openvino: too far",
+    ]
 
 
 @pytest.mark.parametrize("which", ["int8", "fp32"])

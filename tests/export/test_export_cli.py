@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -83,8 +84,9 @@ def test_int8_is_the_default_and_stdout_stays_empty(run, student_folder, notes, 
     assert done.out == ""
     manifest = open_bundle(tmp_path / "b").manifest
     assert (manifest.precision, manifest.name) == ("int8", student_folder.name)
-    assert manifest.quantization["calibration_windows"] == 6
-    assert manifest.gate["notes"] == 6
+    assert manifest.quantization["openvino"]["calibration_windows"] == 6
+    assert manifest.gate["engines"]["openvino"]["agreement"]["notes"] == 6
+    assert manifest.gate["verdict"] == "not judged"
     assert not any(word in done.err for word in ("metformin", "diabetes"))
 
 
@@ -101,7 +103,8 @@ def test_what_cannot_be_exported_is_told_in_one_line(run, student_folder, tmp_pa
     )
     assert "did you mean 'labels'" in message
     assert run("export", student_folder).code == 2
-    assert run("export", student_folder, "-o", out, "--backend", "onnx").code == 2
+    assert run("export", student_folder, "-o", out, "--backend", "tflite").code == 2
+    assert run("export", student_folder, "-o", out, "--max-f1-drop", "2").code == 2
     assert not out.exists()
 
 
@@ -115,6 +118,35 @@ def test_a_foreign_folder_is_not_written_to(run, student_folder, tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+def test_gold_judges_and_layers_can_stay_in_float(
+    run, student_folder, gold, tmp_path: Path
+) -> None:
+    renamed = [
+        replace(
+            item,
+            entities=tuple(replace(e, label=e.label.title()) for e in item.entities),
+            marked=frozenset(label.title() for label in item.marked),
+        )
+        for item in gold
+    ]
+    path = write_labelled(tmp_path / "dev.jsonl", renamed)
+    out = tmp_path / "bundle"
+    done = run(
+        *("export", student_folder, "-o", out, "--gate", path, "--float-layers", "2"),
+        *("--map", "Medication=MEDICATION", "--map", "Disease=DISEASE"),
+    )
+    assert done.code == 0, done.err
+    manifest = open_bundle(out).manifest
+    assert manifest.gate["verdict"] == "passed"
+    facts = manifest.gate["engines"]["openvino"][f"gold: {path}"]
+    assert facts["labels"]["MEDICATION"]["gold"] > 10
+    kept = manifest.quantization["openvino"]["float_layers"]
+    assert len(kept) == 2
+    assert all(f"in float: {name} " in done.err for name in kept)
+    assert manifest.quantization["openvino"]["share_of_numbers_in_8_bits"] < 0.95
+    assert done.err.splitlines()[-1].endswith(" MB, passed")
+
+
 @pytest.mark.parametrize(
     ("command", "package", "extra"),
     [("export", "nncf", "export"), ("export", "torch", "export"), ("evaluate", "torch", "train")],
@@ -122,7 +154,7 @@ def test_a_foreign_folder_is_not_written_to(run, student_folder, tmp_path: Path)
 def test_a_missing_install_is_named_with_its_cure(
     command, package, extra, run, student_folder, gold, tmp_path: Path, monkeypatch
 ) -> None:
-    for name in ("distill.student", "export.openvino", "export.pack"):
+    for name in ("distill.student", "export.openvino", "export.backends", "export.pack"):
         monkeypatch.delitem(sys.modules, f"clin_edge.{name}", raising=False)
     monkeypatch.setitem(sys.modules, package, None)
     path = write_labelled(tmp_path / "gold.jsonl", gold)

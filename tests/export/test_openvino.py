@@ -143,7 +143,9 @@ def opened(files: Mapping[str, bytes]) -> ov.Model:
 def test_nearly_every_number_is_in_8_bits(int8, student: Student, floats) -> None:
     share = quantized_share(opened(int8.bundle.files))
     assert share > 0.9
-    assert int8.bundle.manifest.quantization["share_of_numbers_in_8_bits"] == round(share, 4)
+    assert int8.bundle.manifest.quantization["openvino"]["share_of_numbers_in_8_bits"] == round(
+        share, 4
+    )
     assert quantized_share(opened(floats)) < 0.01
     assert len(int8.bundle.files["model.bin"]) < 0.4 * 4 * sum(
         p.numel() for p in student.model.parameters()
