@@ -104,9 +104,12 @@ class InFloat:
         model = core.read_model(bundle.files["model.xml"], weights)
         settings = {"INFERENCE_PRECISION_HINT": "f32", "LP_TRANSFORMS_MODE": "NO"}
         compiled = core.compile_model(model, "CPU", settings)
-        infos = [op.get_rt_info() for op in compiled.get_runtime_model().get_ops()]
-        if any(info["primitiveType"].astype(str).endswith("_I8") for info in infos):
-            sys.exit("this OpenVINO computes in INT8 although told not to")
+        for op in compiled.get_runtime_model().get_ops():
+            layer, kernel = (
+                op.get_rt_info()[key].astype(str) for key in ("layerType", "primitiveType")
+            )
+            if layer == "FullyConnected" and kernel.endswith("_I8"):
+                sys.exit("this OpenVINO computes in INT8 although told not to")
         self._request = compiled.create_infer_request()
 
     def run(self, batch: Batch) -> Logits:

@@ -148,8 +148,11 @@ def _scale_rows_after_lookup(graph: Any) -> None:
         ]
     needed = {name for node in nodes for name in node.input}
     nodes = [node for node in nodes if not set(node.output) <= set(tables) - needed]
-    del graph.node[:]
+    needed = {name for node in nodes for name in node.input}
+    tensors_left = [tensor for tensor in graph.initializer if tensor.name in needed]
+    del graph.node[:], graph.initializer[:]
     graph.node.extend(nodes)
+    graph.initializer.extend(tensors_left)
 
 
 def quantized_share_onnx(model: bytes) -> float:

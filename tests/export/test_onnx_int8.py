@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nncf
@@ -71,38 +72,53 @@ def tensors(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
 # --- what the file holds -------------------------------------------------------------------------
 
 
+def in_8_bits(graph: onnx.GraphProto) -> dict[str, tuple[onnx.NodeProto, onnx.NodeProto]]:
+    """Products by name whose sides are both read from bytes: the activation's and the weight's."""
+    makers = {out: node for node in graph.node for out in node.output}
+    pairs = {n.name: [makers.get(name) for name in n.input] for n in of_type(graph, "MatMul")}
+    return {
+        name: (pair[0], pair[1])
+        for name, pair in pairs.items()
+        if all(side is not None and side.op_type == "DequantizeLinear" for side in pair)
+    }
+
+
+def linear_layers(student: Student) -> set[str]:
+    """The names that the exporter gives the products of the student's linear layers."""
+    modules = student.model.named_modules()
+    layers = [name for name, part in modules if isinstance(part, torch.nn.Linear)]
+    return {re.sub(r"/(\d+)", r".\1", f"/{name.replace('.', '/')}/MatMul") for name in layers}
+
+
 def test_every_linear_layer_is_in_8_bits_with_ranges_fixed_in_the_file(student, graph) -> None:
     """Static: a scale computed from what is being read would make windows depend on neighbours."""
     known = tensors(graph)
-    makers = {out: node for node in graph.node for out in node.output}
     assert {node.domain for node in graph.node} == {""}
     assert not of_type(graph, "DynamicQuantizeLinear")
-    linear = 0
-    for node in of_type(graph, "MatMul"):
-        sides = [makers.get(name) for name in node.input]
-        if all(side is not None and side.op_type == "DequantizeLinear" for side in sides):
-            activation, weight = sides
-            assert known[weight.input[0]].data_type == TensorProto.INT8
-            assert len(known[weight.input[1]].dims) == 1  # a scale for each column
-            assert known[activation.input[2]].data_type == TensorProto.UINT8
-            linear += 1
-    layers = [part for part in student.model.modules() if isinstance(part, torch.nn.Linear)]
-    assert linear == len(layers)
+    assert set(in_8_bits(graph)) == linear_layers(student)
+    for activation, weight in in_8_bits(graph).values():
+        assert known[weight.input[0]].data_type == TensorProto.INT8
+        assert len(known[weight.input[1]].dims) == 1  # a scale for each column
+        assert known[activation.input[2]].data_type == TensorProto.UINT8
     for node in of_type(graph, "QuantizeLinear"):
         assert {*node.input[1:]} <= set(known)
 
 
-def test_weights_of_seven_bits_unless_that_is_turned_off(student, batches, graph) -> None:
+def test_settings_decide_which_layers_stay_in_float_and_how_large_weights_are(
+    student, batches, graph
+) -> None:
     def largest(graph: onnx.GraphProto) -> int:
         known = tensors(graph)
-        tables = [
-            known[n.input[0]] for n in of_type(graph, "DequantizeLinear") if n.input[0] in known
-        ]
-        return max(int(np.abs(onnx.numpy_helper.to_array(t).astype(int)).max()) for t in tables)
+        weights = [known[weight.input[0]] for _, weight in in_8_bits(graph).values()]
+        return max(int(np.abs(onnx.numpy_helper.to_array(w).astype(int)).max()) for w in weights)
 
-    full = quantize_int8_onnx(to_onnx(student), batches[:2], Int8Settings(overflow_fix="disable"))
-    assert largest(graph) <= 64
-    assert largest(onnx.load_from_string(full).graph) == 127
+    layers = ("bert.encoder.layer.1.output.dense", "classifier")
+    settings = Int8Settings(overflow_fix="disable", float_layers=layers)
+    other = onnx.load_from_string(quantize_int8_onnx(to_onnx(student), batches[:2], settings)).graph
+    left = {"/bert/encoder/layer.1/output/dense/MatMul", "/classifier/MatMul"}
+    assert linear_layers(student) - set(in_8_bits(other)) == left
+    assert largest(graph) == 64
+    assert largest(other) == 127
 
 
 def test_embeddings_are_looked_up_in_8_bits_and_scaled_afterwards(student, graph) -> None:
@@ -117,6 +133,7 @@ def test_embeddings_are_looked_up_in_8_bits_and_scaled_afterwards(student, graph
     assert in_bytes == sizes
     dequantized = {n.input[0] for n in of_type(graph, "DequantizeLinear")}
     assert not dequantized & {t.name for t in looked_up}
+    assert set(known) <= {name for node in graph.node for name in node.input}  # nothing left over
 
 
 def test_nearly_every_number_is_in_8_bits_and_none_is_elsewhere(model) -> None:
@@ -235,7 +252,8 @@ def test_settings_and_windows_reach_nncf_and_its_bars_stay_off_stdout(
     assert asked["model_type"] == nncf.ModelType.TRANSFORMER
     assert asked["preset"] == nncf.QuantizationPreset.PERFORMANCE
     assert asked["advanced_parameters"].overflow_fix == nncf.OverflowFix.DISABLE
-    assert len(asked["ignored_scope"].names) == 2 * student.model.config.num_hidden_layers
+    assert asked["advanced_parameters"].smooth_quant_alphas.matmul == Int8Settings().smooth_quant
+    assert len(asked["ignored_scope"].patterns) == 2 * student.model.config.num_hidden_layers
 
 
 def test_nothing_to_calibrate_on_is_refused() -> None:
