@@ -131,7 +131,10 @@ def export(
     samples = list(read_notes([str(SAMPLES)]))
     notes = list(read_notes(calibrate)) if calibrate else samples
     renamed = parse_map(pairs)
-    gold = {str(path): read_labelled(path, renamed) for path in gates}
+    # Named by folder and file: the manifest must not tell where they lie on this machine.
+    gold = {
+        f"{path.resolve().parent.name}/{path.name}": read_labelled(path, renamed) for path in gates
+    }
     if recipe and not gold:
         gold = {spec.title: spec.read(root) for spec in recipe.dev}
     order = Order(
