@@ -7,6 +7,8 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from clin_edge.export.openvino import INPUTS, Int8Settings, run_nncf
 
 OPSET = 17  # the lowest that has a layer norm as one operator: the most toolchains read it
 AXES = {0: "batch", 1: "tokens"}
+_LARGE = 1024  # bytes of a tensor; no shape is that long
 
 
 def to_onnx(student: Student) -> bytes:
@@ -60,10 +63,19 @@ def quantize_int8_onnx(model: bytes, batches: Sequence[Batch], settings: Int8Set
     Raises:
         InputError: If there is nothing to calibrate on.
     """
-    given = onnx.load_from_string(model)
-    in_float = [f"^{re.escape(name)}$" for name in _products_of_activations(given.graph)]
-    in_float += [_op_pattern(layer) for layer in settings.float_layers]
-    quantized = run_nncf(given, batches, settings, in_float)
+    with TemporaryDirectory() as folder:
+        # NNCF copies the model some twenty times: with its weights in it, 12 layers of 768 would
+        # need more than 6 GB.
+        light, weights = Path(folder, "model.onnx"), Path(folder)
+        onnx.save_model(
+            onnx.load_from_string(model), light, save_as_external_data=True, location="weights"
+        )
+        given = onnx.load(light, load_external_data=False)
+        in_float = [f"^{re.escape(name)}$" for name in _products_of_activations(given.graph)]
+        in_float += [_op_pattern(layer) for layer in settings.float_layers]
+        quantized = run_nncf(given, batches, settings, in_float, weights=weights)
+    for tensor in quantized.graph.initializer:  # all within again
+        tensor.ClearField("data_location")
     _make_activations_unsigned(quantized.graph)
     _scale_rows_after_lookup(quantized.graph)
     return _to_bytes(quantized)
@@ -77,9 +89,24 @@ def _op_pattern(layer: str) -> str:
 
 def _to_bytes(model: Any) -> bytes:
     """Note every shape that can be known; then onnxruntime joins every sum to its layer norm."""
+    sketch = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    sketch.graph.CopyFrom(_without_weights(model.graph))
+    known = onnx.shape_inference.infer_shapes(sketch, strict_mode=True, data_prop=True)
     del model.graph.value_info[:]
-    known = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-    return bytes(known.SerializeToString(deterministic=True))
+    model.graph.value_info.extend(known.graph.value_info)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _without_weights(graph: Any) -> Any:
+    """Give a graph whose large tensors have a shape and no content: all that shapes depend on."""
+    light = onnx.GraphProto(
+        name=graph.name, node=graph.node, input=graph.input, output=graph.output
+    )
+    for tensor in graph.initializer:
+        if tensor.ByteSize() > _LARGE:
+            tensor = TensorProto(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type)
+        light.initializer.append(tensor)
+    return light
 
 
 @contextmanager

@@ -111,9 +111,16 @@ def quantize_int8(model: Any, batches: Sequence[Batch], settings: Int8Settings) 
 
 
 def run_nncf(
-    model: Any, batches: Sequence[Batch], settings: Int8Settings, float_ops: Sequence[str]
+    model: Any,
+    batches: Sequence[Batch],
+    settings: Int8Settings,
+    float_ops: Sequence[str],
+    *,
+    weights: Path | None = None,
 ) -> Any:
     """Quantise an OpenVINO or ONNX model; operations that match ``float_ops`` stay in float.
+
+    ``weights`` is the folder where an ONNX model's tensors lie that are not in the model itself.
 
     Raises:
         InputError: If there is nothing to calibrate on.
@@ -137,6 +144,7 @@ def run_nncf(
                 smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(
                     matmul=settings.smooth_quant
                 ),
+                backend_params={"external_data_dir": str(weights)} if weights else {},
             ),
         )
 

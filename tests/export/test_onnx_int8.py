@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from pathlib import Path
 
 import nncf
@@ -139,6 +140,12 @@ def test_embeddings_are_looked_up_in_8_bits_and_scaled_afterwards(student, graph
 def test_nearly_every_number_is_in_8_bits_and_none_is_elsewhere(model) -> None:
     assert quantized_share_onnx(model) > 0.9
     assert not has_external_data(model)
+
+
+def test_the_file_names_no_place_of_this_machine(model) -> None:
+    for place in (Path.home(), Path.cwd(), Path(tempfile.gettempdir()), Path(onnx.__file__).parent):
+        if len(place.parts) > 1:
+            assert str(place).encode() not in model
 
 
 def test_the_share_counts_numbers_not_tensors() -> None:
