@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clin_edge.core.batching import Batch
+from clin_edge.core.errors import MissingInstallError
 from clin_edge.distill.student import Student
 from clin_edge.export.openvino import (
     Int8Settings,
@@ -51,15 +52,21 @@ OPENVINO = Backend(
 
 
 def backends(name: str) -> tuple[Backend, ...]:
-    """Give the backends that ``--backend`` names, OpenVINO first."""
+    """Give the backends that ``--backend`` names, OpenVINO first.
+
+    Raises:
+        MissingInstallError: If what ONNX needs is not installed.
+    """
     if name == "openvino":
         return (OPENVINO,)
     return (_onnx(),) if name == "onnx" else (OPENVINO, _onnx())
 
 
 def _onnx() -> Backend:
-    from clin_edge.export import onnx_model  # loads a second engine, for those who want it
-
+    try:
+        from clin_edge.export import onnx_model  # for those who want it
+    except ModuleNotFoundError as error:
+        raise MissingInstallError("export", str(error.name)) from None
     return Backend(
         engine="onnxruntime",
         tools=("onnx", "onnxruntime", "nncf"),

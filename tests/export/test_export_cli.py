@@ -164,6 +164,15 @@ def test_a_missing_install_is_named_with_its_cure(
     assert message == f"{package} is not installed; run: pip install 'clin-edge[{extra}]'"
 
 
+def test_onnx_without_its_install_is_told(run, student_folder, tmp_path, monkeypatch) -> None:
+    monkeypatch.delitem(sys.modules, "clin_edge.export.onnx_model", raising=False)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    done = run("export", student_folder, "-o", tmp_path / "b", "--fp32", "--backend", "onnx")
+    assert done.code == 5
+    last = done.err.splitlines()[-1]
+    assert last == "clin-edge: onnx is not installed; run: pip install 'clin-edge[export]'"
+
+
 # --- evaluate ------------------------------------------------------------------------------------
 
 
