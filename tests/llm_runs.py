@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -99,6 +100,8 @@ def run(
 
 def command(args: list[str]) -> None:
     """Run ``clin-edge`` in a process of its own, without a word."""
+    # A shell's background jobs ignore interrupts, and so would all that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["OPENAI_API_KEY"] = KEY
     with Path(os.devnull).open("w") as sys.stderr:
         main(args)
