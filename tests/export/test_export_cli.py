@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import clin_edge.export
 from clin_edge.core.bundle import open_bundle
 from clin_edge.export.evaluate import evaluate, table
 from tiny import Done, cli, write_labelled
@@ -166,6 +167,7 @@ def test_a_missing_install_is_named_with_its_cure(
 
 def test_onnx_without_its_install_is_told(run, student_folder, tmp_path, monkeypatch) -> None:
     monkeypatch.delitem(sys.modules, "clin_edge.export.onnx_model", raising=False)
+    monkeypatch.delattr(clin_edge.export, "onnx_model", raising=False)
     monkeypatch.setitem(sys.modules, "onnx", None)
     done = run("export", student_folder, "-o", tmp_path / "b", "--fp32", "--backend", "onnx")
     assert done.code == 5
