@@ -12,6 +12,17 @@ from clin_edge.core.encode import Encoder
 from clin_edge.core.notes import Note
 
 N_WINDOWS = 300
+_MIN_WINDOWS = 60
+_N_WEIGHTS = 30_000_000  # up to here all windows are taken
+
+
+def enough_windows(n_weights: int) -> int:
+    """Give how many windows calibrate a model of this size: fewer for those that take long.
+
+    Time to calibrate goes with windows times weights; answers hardly do with windows, from 30 to
+    300 of them (``benchmarks/results/int8-settings.json``).
+    """
+    return max(_MIN_WINDOWS, min(N_WINDOWS, N_WINDOWS * _N_WEIGHTS // n_weights))
 
 
 def calibration_batches(

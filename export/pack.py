@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from clin_edge import __version__
+from clin_edge.core.batching import Batch
 from clin_edge.core.bundle import Bundle, check_replaceable, write_bundle
 from clin_edge.core.crf import CRF_FILE
 from clin_edge.core.errors import GateError, InputError
@@ -24,7 +25,7 @@ from clin_edge.distill.config import Card
 from clin_edge.distill.student import Student
 from clin_edge.export import gate
 from clin_edge.export.backends import Backend, backends
-from clin_edge.export.calibrate import calibration_batches
+from clin_edge.export.calibrate import calibration_batches, enough_windows
 from clin_edge.export.card import model_card
 from clin_edge.export.evaluate import find_with, scorable
 from clin_edge.export.gate import Check, Evidence, Limits, Verdict
@@ -113,7 +114,7 @@ def choose_float_layers(
     Raises:
         InputError: If the calibration notes hold too little text.
     """
-    windows = calibration_batches(order.calibration, student.encoder)
+    windows = _calibration(student, order)
     ranked = rank_layers(student, windows, order.int8)[:n_layers]
     for one in ranked:
         say(f"in float: {one.layer} (alone in INT8 it moves logits by {one.mean_logit_change:.3f})")
@@ -164,7 +165,7 @@ def _export(student: Student, order: Order, evidence: Evidence, folder: Path, sa
         made_with=_versions(chosen),
         sources=_sources(student, order.card),
     )
-    windows = calibration_batches(order.calibration, student.encoder)
+    windows = _calibration(student, order)
     files, parity, quantization = dict(common), {}, {}
     for backend in chosen:
         say(f"converting for {backend.engine}")
@@ -189,6 +190,11 @@ def _export(student: Student, order: Order, evidence: Evidence, folder: Path, sa
             }
         files |= content
     return _Made(files, replace(manifest, quantization=quantization), parity)
+
+
+def _calibration(student: Student, order: Order) -> list[Batch]:
+    n_windows = enough_windows(student.model.num_parameters())
+    return calibration_batches(order.calibration, student.encoder, n_windows=n_windows)
 
 
 def _judge(

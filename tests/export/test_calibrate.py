@@ -88,3 +88,12 @@ def _encoded(written: list[Note]):
 def test_notes_without_a_token_give_nothing() -> None:
     assert calibration_batches([], ENCODERS["wordpiece"]) == []
     assert calibration_batches([Note("n", ""), Note("m", " \n")], ENCODERS["wordpiece"]) == []
+
+
+def test_a_large_model_is_calibrated_on_fewer_windows_never_on_a_handful() -> None:
+    sizes = [2_000_000, 30_000_000, 110_000_000, 340_000_000, 10**11]
+    chosen = [enough_windows(size) for size in sizes]
+    assert chosen[0] == chosen[1] == N_WINDOWS
+    assert chosen[2] * 110 <= N_WINDOWS * 30  # no more work than for the smaller one
+    assert chosen == sorted(chosen, reverse=True)
+    assert min(chosen) == 60
