@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from clin_edge.core.batching import Batch
 from clin_edge.core.notes import Note
 from clin_edge.core.predict import Predictor
-from clin_edge.export.calibrate import N_WINDOWS, calibration_batches
+from clin_edge.export.calibrate import N_WINDOWS, calibration_batches, enough_windows
 from strategies import notes
 from toy import TOKENIZERS, ToySession, toy_encoder, toy_scheme
 
