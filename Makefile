@@ -5,7 +5,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check model bench clean
+.PHONY: help demo test check model bench wheelhouse spark-test clean
 
 # The first of these that is Python 3.11 or newer; `make demo PYTHON=...` overrules it.
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13; do \
@@ -21,7 +21,7 @@ RECIPE ?= distill/recipes/default.toml
 ARGS ?=
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/.done ## read the sample notes with the default bundle, in colour
 	@$(LEAN)/clin-edge demo -o demo-records.jsonl
@@ -43,6 +43,13 @@ model: .venv-dev/.done build/encoder/model.safetensors ## train the default bund
 
 bench: .venv-dev/.done ## notes and tokens a second on this machine
 	@$(OFFLINE) $(DEV)/python benchmarks/throughput.py $(ARGS)
+
+wheelhouse: .venv/.done ## gather what a machine without network installs, in build/wheelhouse
+	@$(LEAN)/python constraints/make.py wheelhouse build/wheelhouse $(ARGS)
+
+spark-test: .venv-dev/.done ## the Spark tests with a real session: needs Java, installs pyspark (490 MB)
+	@$(DEV)/python $(PIP) --editable '.[spark]'
+	@$(OFFLINE) $(DEV)/python -m pytest tests/runtime/test_spark.py $(ARGS)
 
 clean: ## remove all that make made: environments, builds, a trained student, caches
 	rm -rf .venv .venv-dev build dist demo-records.jsonl

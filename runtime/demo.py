@@ -15,8 +15,9 @@ import click
 from clin_edge.core.errors import ClinEdgeError
 from clin_edge.core.notes import read_notes
 from clin_edge.core.records import Record
+from clin_edge.runtime.durable import DurableOutput
 from clin_edge.runtime.pipeline import Pipeline
-from clin_edge.runtime.writers import open_writer
+from clin_edge.runtime.writers.lines import jsonl_line
 
 SAMPLES = Path(__file__).parent / "samples"
 _COLOURS = ("cyan", "red", "yellow", "green", "magenta", "blue")
@@ -33,12 +34,9 @@ def run_demo(
     notes = list(read_notes([str(SAMPLES)]))
     pipeline = Pipeline.from_bundle(bundle, threads=threads)
     started = time.perf_counter()
-    with open_writer("jsonl", out, with_text=True) as writer:
-        records = []
-        for record in pipeline.records(notes):
-            writer.write(record)
-            records.append(record)
+    records = list(pipeline.records(notes, context=True))
     took = time.perf_counter() - started
+    _write(records, out)
     n_checked = check_offsets(out, {note.id: note.text for note in notes})
 
     labels = pipeline.bundle.manifest.scheme.types
@@ -58,6 +56,13 @@ def run_demo(
         f"second with {pipeline.bundle.manifest.name} ({pipeline.bundle.id})"
     )
     show(f"{n_checked} entities written to {out}; every offset was checked against its note")
+
+
+def _write(records: Sequence[Record], out: Path) -> None:
+    lines = "".join(jsonl_line(record, with_text=True) for record in records)
+    with DurableOutput(out, {}, resume=False) as output:
+        output.add(lines.encode(), notes=len(records), words=0, entities=0)
+        output.finish()
 
 
 def check_offsets(records_file: Path, texts: dict[str, str]) -> int:

@@ -23,6 +23,7 @@ class OrtSession:
 
     def __init__(self, bundle: Bundle, *, threads: int) -> None:
         """Load the bundle's model; raises ``BundleError`` if onnxruntime cannot."""
+        self.name = f"onnxruntime {ort.__version__}"
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

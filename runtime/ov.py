@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 import numpy as np
 import openvino as ov
 
@@ -21,6 +23,7 @@ class OpenVinoSession:
 
     def __init__(self, bundle: Bundle, *, threads: int) -> None:
         """Compile the bundle's model; raises ``BundleError`` if OpenVINO cannot."""
+        self.name = f"openvino {version('openvino')}"
         core = ov.Core()
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from clin_edge.core.batching import BATCH_TOKENS, Session
@@ -15,6 +16,7 @@ from clin_edge.core.notes import Note
 from clin_edge.core.predict import Predictor
 from clin_edge.core.records import Record
 from clin_edge.core.spans import Entity
+from clin_edge.runtime.ports import EngineSession
 from clin_edge.runtime.threads import usable_threads
 
 DEFAULT_BUNDLE = Path(__file__).parent / "model"
@@ -92,11 +94,22 @@ class Pipeline:
         for reading in self.predictor.read(_as_notes(notes)):
             yield reading.note, reading.entities
 
-    def records(self, notes: Iterable[Note], *, min_score: float = 0.0) -> Iterator[Record]:
-        """Yield a record for each note, lazily and in order; entities below ``min_score`` go."""
+    def records(
+        self, notes: Iterable[Note], *, min_score: float = 0.0, context: bool = False
+    ) -> Iterator[Record]:
+        """Yield a record for each note, lazily and in order; entities below ``min_score`` go.
+
+        With ``context`` each entity says whether it is present, negated, ...; see
+        ``runtime.context``.
+        """
+        if context:
+            from clin_edge.runtime.context import assertions
         for reading in self.predictor.read(notes):
-            kept = tuple(e for e in reading.entities if e.score >= min_score)
-            yield Record(reading.note, kept, reading.coverage, self.bundle.id)
+            kept = [e for e in reading.entities if e.score >= min_score]
+            if context:
+                said = assertions(reading.note.text, [e.span for e in kept])
+                kept = [replace(e, assertion=a) for e, a in zip(kept, said, strict=True)]
+            yield Record(reading.note, tuple(kept), reading.coverage, self.bundle.id)
 
 
 def open_default_or(path: str | os.PathLike[str] | None) -> Bundle:
@@ -106,7 +119,7 @@ def open_default_or(path: str | os.PathLike[str] | None) -> Bundle:
     return open_bundle(Path(chosen), allow_hard_links=ours)
 
 
-def open_session(bundle: Bundle, *, engine: str, threads: int) -> Session:
+def open_session(bundle: Bundle, *, engine: str, threads: int) -> EngineSession:
     """Load the bundle's model into an engine.
 
     Raises:

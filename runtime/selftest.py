@@ -13,7 +13,8 @@ from clin_edge.core.bundle import Bundle
 from clin_edge.core.encode import Encoder
 from clin_edge.core.errors import BundleError, ClinEdgeError, InputError
 from clin_edge.core.labelled import Labelled
-from clin_edge.core.notes import Note, read_json_lines
+from clin_edge.core.lines import read_json_lines
+from clin_edge.core.notes import Note
 from clin_edge.core.predict import Predictor, Reading
 from clin_edge.core.score import score
 from clin_edge.core.spans import Entity, Span

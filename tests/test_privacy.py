@@ -107,13 +107,16 @@ def break_session(monkeypatch, change: Callable[[np.ndarray, Batch], object]) ->
     """Let both engines' sessions answer what ``change`` makes of a toy answer."""
 
     class Broken:
+        name = "broken 1"
+
         def __init__(self, *_: object, **__: object) -> None:
             pass
 
         def run(self, batch: Batch) -> object:
             return change(ToySession().run(batch), batch)
 
-    monkeypatch.setattr("clin_edge.runtime.pipeline.open_session", Broken)
+    monkeypatch.setattr("clin_edge.runtime.worker.open_session", Broken)
+    monkeypatch.setenv("CLIN_EDGE_WORKERS", "0")
 
 
 def fail(_: np.ndarray, batch: Batch) -> object:
@@ -190,7 +193,10 @@ def watch(event, arguments):
         happened.append(event)
     if event in ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"):
         happened.append(event)
-    if event == "open" and isinstance(arguments[0], str) and "w" in str(arguments[1] or ""):
+    import os
+    if event == "open" and isinstance(arguments[0], str) and (
+        "w" in str(arguments[1] or "") or int(arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR)
+    ):
         print("wrote", arguments[0], file=sys.stderr)
 sys.addaudithook(watch)
 if sys.argv[1] == "control":
@@ -218,6 +224,7 @@ def watched(*args: object, home: Path, bundle: Path) -> tuple[str, list[str], li
         "LOCALAPPDATA": str(home),
         "CLIN_EDGE_BUNDLE": str(bundle),
         "CLIN_EDGE_THREADS": "1",
+        "CLIN_EDGE_WORKERS": "0",  # all in the process that is watched
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     done = subprocess.run(
@@ -253,7 +260,7 @@ def test_extract_calls_nobody_and_writes_nothing_but_its_output(home, bundle, en
     out, wrote, happened = watched(*args, "-o", "out.jsonl", home=home, bundle=bundle)
     assert happened == []
     assert out == ""
-    assert {Path(path).name for path in wrote} == {"out.jsonl.partial"}
+    assert {Path(path).name for path in wrote} == {"out.jsonl.partial", "out.jsonl.journal"}
     assert {path.name for path in home.rglob("*")} == {"n.txt", "out.jsonl"}
     record = json.loads((home / "out.jsonl").read_text(encoding="utf-8"))
     assert len(record["entities"]) == 20

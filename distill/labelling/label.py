@@ -65,7 +65,7 @@ def label_notes(
         MissingInstallError: If a teacher's client is not installed.
         TeacherError: If a teacher has nothing to teach, fails, or has no answer to any note.
     """
-    n_notes = check_notes(notes_places, fmt)
+    n_notes = check_notes(notes_places, fmt).count
     teachers = make_teachers(specs, asking, settings)
     try:
         with ExitStack() as stack:

@@ -2,62 +2,53 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
-from typing import Self
 
 from clin_edge.core.errors import InputError
 from clin_edge.core.labelled import brat_lines
-from clin_edge.core.records import Record
-from clin_edge.runtime.writers.partial import cannot_write, partial_name, settle
+from clin_edge.core.notes import Note
+from clin_edge.runtime.writers.partial import cannot_write
+from clin_edge.runtime.writers.spool import spooled
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_. ")
 
 
-class BratWriter:
-    """Makes a folder of ``ID.txt`` and ``ID.ann``; a ``/`` in an id makes a subfolder."""
+def check_note(note: Note) -> None:
+    """Refuse a text that readers of brat folders would change; raises ``InputError``."""
+    if note.text.startswith("\ufeff"):
+        raise InputError(
+            f"note {note.id!r}: its text begins with a byte-order mark, which readers of brat "
+            "folders drop; every offset would be off by one"
+        )
 
-    def __init__(self, out: Path) -> None:
-        """Write to the folder ``out``, which must not exist yet, or be empty."""
-        self._out = out
-        self._count = 0
 
-    def __enter__(self) -> Self:
-        """Begin ``OUT.partial`` anew."""
-        with cannot_write(self._out):
-            if self._out.exists() and (not self._out.is_dir() or any(self._out.iterdir())):
-                raise InputError(f"{self._out}: exists and is not empty; choose another folder")
-            if self._out.exists():
-                self._out.rmdir()
-            shutil.rmtree(partial_name(self._out), ignore_errors=True)
-            partial_name(self._out).mkdir(parents=True)
-        return self
+def write_brat(spool: Path, out: Path) -> None:
+    """Make a folder of ``ID.txt`` and ``ID.ann`` of a spool; ``/`` in an id makes a subfolder.
 
-    def write(self, record: Record) -> None:
-        """Write the two files of one note; the text byte for byte, so that offsets hold."""
-        folder = partial_name(self._out)
+    The text is written byte for byte, so that offsets hold.
+
+    Raises:
+        InputError: If two ids give the same name, or a file cannot be written.
+    """
+    out.mkdir(mode=0o700)
+    for record in spooled(spool):
+        check_note(record.note)
         name = "/".join(map(_file_name, record.note.id.split("/")))
-        text, ann = folder / f"{name}.txt", folder / f"{name}.ann"
-        if record.note.text.startswith("\ufeff"):
-            raise InputError(
-                f"note {record.note.id!r}: its text begins with a byte-order mark, which readers "
-                "of brat folders drop; every offset would be off by one"
-            )
+        text, ann = out / f"{name}.txt", out / f"{name}.ann"
         with cannot_write(text):
             text.parent.mkdir(parents=True, exist_ok=True)
             try:
-                with text.open("xb") as stream:
-                    stream.write(record.note.text.encode())
+                _write_new(text, record.note.text)
+                _write_new(ann, brat_lines(record.entities, record.note.text))
             except FileExistsError:
                 raise InputError(
                     f"{text}: two ids give this name here (case does not count on some systems)"
                 ) from None
-            ann.write_bytes(brat_lines(record.entities, record.note.text).encode())
-        self._count += 1
 
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        """Give the folder its name, or leave it under ``OUT.partial``."""
-        settle(self._out, whole=kind is None, count=self._count)
+
+def _write_new(path: Path, text: str) -> None:
+    with path.open("xb") as stream:
+        stream.write(text.encode())
 
 
 def _file_name(part: str) -> str:

@@ -17,8 +17,10 @@ from clin_edge.distill.cli import distill
 from clin_edge.distill.labelling.cli import label
 from clin_edge.distill.merging.cli import merge, why
 from clin_edge.export.cli import evaluate, export
-from clin_edge.runtime.cli import demo, extract, verify
+from clin_edge.runtime.cli import demo, verify
 from clin_edge.runtime.diff_cli import diff
+from clin_edge.runtime.doctor_cli import doctor
+from clin_edge.runtime.extract_cli import extract
 from clin_edge.runtime.selftest_cli import selftest
 
 INTERRUPTED = 130
@@ -27,7 +29,7 @@ INTERRUPTED = 130
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     commands=[
-        *(extract, demo, verify, selftest, diff),
+        *(extract, demo, verify, selftest, diff, doctor),
         *(label, merge, why, adapt, distill, export, evaluate),
     ],
 )

@@ -29,6 +29,7 @@ def run(monkeypatch, capsys, tmp_path: Path, bundle: Path) -> Run:
     monkeypatch.setattr(logging.root, "handlers", [])  # main sets up its own
     monkeypatch.setenv("CLIN_EDGE_BUNDLE", str(bundle))
     monkeypatch.setenv("CLIN_EDGE_THREADS", "1")
+    monkeypatch.setenv("CLIN_EDGE_WORKERS", "0")  # test_crew.py has workers; here they cost time
     monkeypatch.delenv("CLIN_EDGE_DEBUG", raising=False)
     monkeypatch.chdir(tmp_path)
 
@@ -60,4 +61,4 @@ def expected(bundle: Path) -> str:
     """What must come out for the notes: the library's records."""
     read = Pipeline.from_bundle(bundle, threads=1)
     notes = [Note(note_id, text) for note_id, text in NOTES.items()]
-    return "".join(record.to_json() + "\n" for record in read.records(notes))
+    return "".join(record.to_json() + "\n" for record in read.records(notes, context=True))

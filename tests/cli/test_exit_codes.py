@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cli_runs import SECRET, Run, below, only_line
 from clin_edge.cli import main
 from clin_edge.core.notes import Note
+from clin_edge.core.records import Record
 from clin_edge.runtime import Pipeline
 from toy import toy_bundle
 
@@ -86,24 +89,30 @@ def test_threads_that_are_none_are_3(run: Run, jsonl: Path, monkeypatch) -> None
     assert only_line(done).startswith("CLIN_EDGE_THREADS='many': ")
 
 
-def fail_after_one(error: BaseException):
-    """Records that end in ``error`` after the first."""
+def fail_after_one(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Let reading end in ``error`` after the first note, which is a chunk of its own."""
     records = Pipeline.records
+    calls = itertools.count()
 
-    def failing(self: Pipeline, notes: Sequence[Note], *, min_score: float = 0.0):
-        yield next(iter(records(self, notes, min_score=min_score)))
-        raise error
+    def failing(self: Pipeline, notes: Iterable[Note], **options: Any) -> Iterator[Record]:
+        if next(calls):
+            raise error
+        return records(self, notes, **options)
 
-    return failing
+    monkeypatch.setattr("clin_edge.runtime.extract.CHUNK_NOTES", 1)
+    monkeypatch.setattr(Pipeline, "records", failing)
 
 
 def test_an_unexpected_failure_is_1_and_shows_where_but_not_what(run, jsonl, monkeypatch) -> None:
     """The message of a foreign exception may quote a note."""
-    monkeypatch.setattr(Pipeline, "records", fail_after_one(RuntimeError(f"at {SECRET}")))
+    fail_after_one(monkeypatch, RuntimeError(f"at {SECRET}"))
     done = run("extract", jsonl, "-o", "out.jsonl")
     assert done.code == 1
     kept, said = done.err.removesuffix("\n").split("\n")
-    assert kept == "clin-edge: the one record made before the failure is in out.jsonl.partial"
+    assert kept == (
+        "clin-edge: the one record made before the failure is in out.jsonl.partial; the same "
+        "command with --resume goes on"
+    )
     assert re.match(
         r"clin-edge: unexpected RuntimeError at test_exit_codes\.py:\d+; this is a", said
     )
@@ -115,13 +124,13 @@ def test_an_unexpected_failure_is_1_and_shows_where_but_not_what(run, jsonl, mon
 @pytest.mark.usefixtures("run")
 def test_debug_shows_everything_to_who_asks(jsonl: Path, monkeypatch) -> None:
     monkeypatch.setenv("CLIN_EDGE_DEBUG", "1")
-    monkeypatch.setattr(Pipeline, "records", fail_after_one(RuntimeError("all of it")))
+    fail_after_one(monkeypatch, RuntimeError("all of it"))
     with pytest.raises(RuntimeError, match="all of it"):
         main(["extract", str(jsonl)])
 
 
 def test_an_interrupt_is_130_and_keeps_what_was_made(run: Run, jsonl: Path, monkeypatch) -> None:
-    monkeypatch.setattr(Pipeline, "records", fail_after_one(KeyboardInterrupt()))
+    fail_after_one(monkeypatch, KeyboardInterrupt())
     done = run("extract", jsonl, "-o", "out.jsonl")
     assert done.code == 130
     assert done.err.rstrip().endswith("clin-edge: stopped")

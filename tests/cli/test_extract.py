@@ -43,13 +43,14 @@ def test_a_record_has_what_scripts_rely_on(run: Run, jsonl: Path) -> None:
 
 
 def test_words_and_progress_go_to_stderr_and_records_to_stdout(run, jsonl, expected, monkeypatch):
+    monkeypatch.setattr("clin_edge.runtime.extract.CHUNK_NOTES", 2)
     ticks = itertools.count(0, 2)
     clock = SimpleNamespace(monotonic=lambda: next(ticks))
-    monkeypatch.setattr("clin_edge.runtime.cli.time", clock)
+    monkeypatch.setattr("clin_edge.runtime.progress.time", clock)
     done = run("extract", jsonl, "--progress")
     assert done.out == expected
     assert "2 of 4 notes, " in done.err
-    assert "min left" in done.err
+    assert " s left" in done.err
     assert re.search(r"4 notes, \d+ words, \d+ entities in [\d.]+ s .*every character", done.err)
     assert SECRET not in done.err
 
@@ -61,8 +62,9 @@ def test_without_progress_only_the_summary_is_said(run: Run, jsonl: Path) -> Non
 
 
 def test_of_stdin_no_total_is_promised(run: Run, jsonl: Path, monkeypatch) -> None:
+    monkeypatch.setattr("clin_edge.runtime.extract.CHUNK_NOTES", 2)
     clock = SimpleNamespace(monotonic=itertools.count(0, 2).__next__)
-    monkeypatch.setattr("clin_edge.runtime.cli.time", clock)
+    monkeypatch.setattr("clin_edge.runtime.progress.time", clock)
     done = run("extract", "-", "--progress", stdin=jsonl.read_bytes())
     assert "2 notes, " in done.err
     assert " of " not in done.err
@@ -100,7 +102,9 @@ def test_min_score_leaves_out_what_is_less_sure(run: Run, jsonl: Path) -> None:
 
 def test_csv_and_brat_are_written(run: Run, tmp_path: Path, folder: Path) -> None:
     csv = run("extract", folder, "--format", "csv")
-    assert csv.out.startswith("id,start,end,label,text,score\na,14,23,MEDICATION,Metformin,0.")
+    assert csv.out.startswith(
+        "id,start,end,label,text,score,assertion\na,14,23,MEDICATION,Metformin,0."
+    )
     done = run("extract", folder, "--format", "brat", "-o", "out")
     assert (done.code, done.out) == (0, "")
     read = read_labelled(tmp_path / "out")

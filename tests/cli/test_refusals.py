@@ -101,7 +101,7 @@ def test_a_note_as_long_as_allowed_is_read(run: Run, jsonl: Path) -> None:
 def test_brat_on_stdout_is_refused(run: Run, jsonl: Path) -> None:
     done = run("extract", jsonl, "--format", "brat")
     assert done.code == 3
-    assert "it needs -o FOLDER" in only_line(done)
+    assert "--format brat needs -o" in only_line(done)
 
 
 def test_a_byte_order_mark_is_dropped_and_said(run: Run, tmp_path: Path) -> None:

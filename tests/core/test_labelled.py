@@ -236,19 +236,20 @@ def test_a_span_over_a_line_break_is_written_as_fragments_around_it() -> None:
 def test_brat_files_are_read_back_as_they_were_written(item: Labelled) -> None:
     """For every entity that does not itself begin or end with a line break: brat has none."""
     text = item.note.text.lstrip("\ufeff\r\n ")
+    breaks = "\r\n\v\f\x1c\x1d\x1e\x85\u2028\u2029"
     entities = [
         Entity(Span(start, end), e.label)
         for e in item.entities
         if (quote := text[e.span.start : e.span.end]).strip()
-        for start in [e.span.start + len(quote) - len(quote.lstrip("\r\n"))]
-        for end in [e.span.start + len(quote.rstrip("\r\n"))]
+        for start in [e.span.start + len(quote) - len(quote.lstrip(breaks))]
+        for end in [e.span.start + len(quote.rstrip(breaks))]
     ]
     lines = brat_lines(entities, text)
     assert lines.count("\n") == len(entities)
     assert "\r" not in lines
     for line, entity in zip(lines.split("\n"), entities, strict=False):
         quote = text[entity.span.start : entity.span.end]
-        assert line.split("\t", 2)[2] == re.sub(r"[\r\n]+", " ", quote)
+        assert line.split("\t", 2)[2] == re.sub(f"[{breaks}]+", " ", quote)
     if text:
         with tempfile.TemporaryDirectory() as made:
             (read,) = read_labelled(brat(Path(made), n=(text, lines)))

@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clin_edge.core.errors import InputError
+from clin_edge.core.lines import read_json_lines
 from clin_edge.core.notes import (
     Note,
     NoteFormat,
     SeenIds,
     check_notes,
-    read_json_lines,
     read_notes,
 )
 from strategies import notes, texts
@@ -390,7 +390,7 @@ def test_a_note_may_be_as_long_as_allowed_and_no_longer(tmp_path, name, sign) ->
 def test_a_line_far_longer_than_any_note_is_refused_before_it_is_held() -> None:
     limit = 12 * 10 + 16_000_000
     stream = io.BytesIO(b'{"id": "1", "text": "' + b" " * (limit + 50))
-    with pytest.raises(InputError, match="big:1: the line is longer than 16,000,120 bytes"):
+    with pytest.raises(InputError, match="big:1: the line is far longer than any note may be"):
         list(read_json_lines("big", stream, max_chars=10))
     assert stream.tell() == limit
 
@@ -459,8 +459,8 @@ def test_checking_counts_notes_and_leaves_standard_input_unread(tmp_path: Path, 
     path = tmp_path / "n.jsonl"
     path.write_bytes(line("1", "a") + line("2", "b"))
     stdin(line("3", "c"))
-    assert check_notes(["-", str(path)]) == 2
-    assert check_notes(["-"]) == 0
+    assert check_notes(["-", str(path)]).count == 2
+    assert check_notes(["-"]).count == 0
     assert pairs("-") == [("3", "c")]
     path.write_bytes(line("1", "a") + b"[]")
     with pytest.raises(InputError, match=":2: expected a JSON object"):

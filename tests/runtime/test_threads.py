@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
-from pathlib import Path
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -11,30 +13,18 @@ from hypothesis import strategies as st
 
 from clin_edge.core.errors import InputError
 from clin_edge.runtime import threads
-from clin_edge.runtime.threads import MAX_THREADS, usable_threads
+from clin_edge.runtime.threads import MAX_THREADS, CpuShare, cpu_share, usable_threads
 
 
 @pytest.fixture(autouse=True)
-def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """A machine with 8 cores for this process and no quota; a function sets up another one."""
+def machine(monkeypatch: pytest.MonkeyPatch):
+    """A machine with 8 CPUs on 8 cores, and no quota; a function sets up another one."""
     monkeypatch.delenv("CLIN_EDGE_THREADS", raising=False)
-    monkeypatch.setattr(threads, "_CGROUP_V2", tmp_path / "cpu.max")
-    monkeypatch.setattr(threads, "_CGROUP_V1", tmp_path / "cpu")
-    (tmp_path / "cpu").mkdir()
 
-    def make(
-        affinity: int | None = 8, v2: str | None = None, v1: tuple[str, str] | None = None
-    ) -> None:
-        if affinity is None:
-            monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-        else:
-            cores = set(range(affinity))
-            monkeypatch.setattr(os, "sched_getaffinity", lambda _: cores, raising=False)
-        if v2 is not None:
-            (tmp_path / "cpu.max").write_text(v2)
-        if v1 is not None:
-            for name, text in zip(("quota", "period"), v1, strict=True):
-                (tmp_path / f"cpu/cpu.cfs_{name}_us").write_text(text)
+    def make(affinity: int = 8, cores: int | None = 8, quota: float = math.inf) -> None:
+        monkeypatch.setattr(threads, "allowed_cpus", lambda: set(range(affinity)))
+        monkeypatch.setattr(threads, "physical_cores", lambda _: cores)
+        monkeypatch.setattr(threads, "cpu_quota", lambda: quota)
 
     make()
     return make
@@ -42,7 +32,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 
 @pytest.mark.parametrize(("said", "expected"), [("1", 1), ("16", 16), ("007", 7), ("512", 512)])
 def test_the_environment_overrides_everything(machine, monkeypatch, said, expected) -> None:
-    machine(affinity=4, v2="100000 100000\n")
+    machine(affinity=4, cores=2, quota=1)
     monkeypatch.setenv("CLIN_EDGE_THREADS", said)
     assert usable_threads() == expected
 
@@ -50,20 +40,7 @@ def test_the_environment_overrides_everything(machine, monkeypatch, said, expect
 @pytest.mark.parametrize(
     "said",
     [
-        "0",
-        "00",
-        "-1",
-        "+2",
-        "2.0",
-        "1e1",
-        "two",
-        " ",
-        "2 ",
-        "1_0",
-        "0x2",
-        "²",
-        "½",
-        "513",
+        *("0", "00", "-1", "+2", "2.0", "1e1", "two", " ", "2 ", "1_0", "0x2", "²", "½", "513"),
         "9" * 20,
     ],
 )
@@ -86,78 +63,65 @@ def test_an_empty_setting_is_none(monkeypatch) -> None:
     assert usable_threads() == 8
 
 
-@pytest.mark.parametrize("cores", [1, 2, 96])
-def test_without_a_quota_affinity_decides(machine, cores: int) -> None:
-    machine(affinity=cores)
-    assert usable_threads() == cores
-
-
-def test_where_there_is_no_affinity_the_number_of_cores_decides(machine, monkeypatch) -> None:
-    machine(affinity=None)
-    monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    assert usable_threads() == 6
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert usable_threads() == 1
-
-
-QUOTAS = [
-    ("100000", "100000", 1),
-    ("200000", "100000", 2),
-    ("150000", "100000", 2),  # part of a core is used too
-    ("100001", "100000", 2),
-    ("50000", "100000", 1),
-    ("1", "1000000", 1),
-    ("0", "100000", 1),
-    ("1600000", "100000", 8),  # more than the affinity allows
-]
-
-
-@pytest.mark.parametrize(("quota", "period", "expected"), QUOTAS)
-def test_a_quota_of_cgroup_v2_bounds_it(machine, quota, period, expected) -> None:
-    machine(v2=f"{quota} {period}\n")
+@pytest.mark.parametrize(
+    ("affinity", "cores", "quota", "expected"),
+    [
+        (8, 8, math.inf, 8),
+        (3, 3, math.inf, 3),
+        (8, 4, math.inf, 4),  # two threads a core
+        (2, 1, math.inf, 1),
+        (8, None, math.inf, 8),  # cores unknown
+        (8, 4, 2.0, 2),
+        (8, 4, 1.5, 2),  # part of a CPU's time is used too
+        (8, 4, 1.00001, 2),
+        (8, 4, 0.5, 1),
+        (8, 4, 0.0, 1),
+        (8, 4, 16.0, 4),
+        (1, 1, math.inf, 1),
+        (96, 48, 40.0, 40),
+    ],
+)
+def test_the_smallest_bound_counts(machine, affinity, cores, quota, expected) -> None:
+    machine(affinity, cores, quota)
     assert usable_threads() == expected
 
 
-@pytest.mark.parametrize(("quota", "period", "expected"), [q for q in QUOTAS if q[0] != "0"])
-def test_a_quota_of_cgroup_v1_bounds_it(machine, quota, period, expected) -> None:
-    machine(v1=(f"{quota}\n", f"{period}\n"))
-    assert usable_threads() == expected
+@given(
+    affinity=st.integers(1, 300),
+    cores=st.none() | st.integers(1, 300),
+    quota=st.floats(0, 400) | st.just(math.inf),
+)
+def test_it_is_the_most_that_no_bound_forbids(affinity, cores, quota) -> None:
+    def allowed(n: int) -> bool:
+        within = n <= affinity and (cores is None or n <= cores)
+        return within and n - 1 < quota  # the last thread may use part of a CPU
 
-
-def test_no_quota_is_no_bound(machine) -> None:
-    machine(v2="max 100000\n")
-    assert usable_threads() == 8
-
-
-@pytest.mark.parametrize("quota", ["-1", "0"])
-def test_no_quota_is_no_bound_in_cgroup_v1(machine, quota: str) -> None:
-    machine(v1=(f"{quota}\n", "100000\n"))
-    assert usable_threads() == 8
-
-
-def test_version_2_comes_before_version_1(machine) -> None:
-    machine(v2="300000 100000\n", v1=("100000", "100000"))
-    assert usable_threads() == 3
+    found = CpuShare(machine=512, allowed=affinity, cores=cores, quota=quota).threads
+    assert found == max((n for n in range(1, 301) if allowed(n)), default=1)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "max", "max max", "1 2 3", "a b", "100000", "\0", "100000 0", "0 0"]
+    "changed", [{"machine": 0}, {"allowed": 0}, {"cores": 0}, {"asked": 0}, {"quota": -1.0}]
 )
-def test_a_quota_that_makes_no_sense_is_none(machine, text: str) -> None:
-    machine(v2=text)
-    assert usable_threads() == 8
-
-
-@given(quota=st.integers(-(10**6), 10**7), period=st.integers(1, 10**6), cores=st.integers(1, 64))
-def test_it_is_never_less_than_one_nor_more_than_the_affinity(quota, period, cores) -> None:
-    patch = pytest.MonkeyPatch()
-    with patch.context() as here:
-        here.setattr(threads, "_cgroup_cpus", lambda: quota / period)
-        here.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
-        assert 1 <= usable_threads() <= cores
+def test_a_share_of_nothing_is_refused(changed) -> None:
+    sound = {"machine": 4, "allowed": 4, "cores": 2, "quota": 1.0}
+    with pytest.raises(ValueError, match="no share"):
+        CpuShare(**{**sound, **changed})
 
 
 def test_it_can_be_told_on_this_machine(monkeypatch) -> None:
     monkeypatch.undo()
+    share = cpu_share()
+    assert 1 <= share.threads <= share.allowed <= share.machine
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
+def test_a_process_held_to_one_cpu_uses_one_thread(monkeypatch) -> None:
+    monkeypatch.undo()
     monkeypatch.delenv("CLIN_EDGE_THREADS", raising=False)
-    assert 1 <= usable_threads() <= (os.cpu_count() or 1)
+    code = (  # what `taskset` does, from within
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "from clin_edge.runtime.threads import usable_threads; print(usable_threads())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stdout.split() == [b"1"]

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import io
 import json
-import logging
-import sys
 import tempfile
 from pathlib import Path
 
@@ -22,12 +18,11 @@ from clin_edge.core.predict import Coverage
 from clin_edge.core.records import Record
 from clin_edge.core.spans import Entity, Span
 from clin_edge.runtime.demo import check_offsets
-from clin_edge.runtime.writers import FORMATS, open_writer
+from clin_edge.runtime.writers import format_named
 from clin_edge.runtime.writers.brat import _file_name
 from strategies import apart, texts
 
 BUNDLE = "sha256:3f9a0c12d4e5"
-FULL = Path("/dev/full")
 
 
 def record(note_id: str, text: str, *found: tuple[int, int, str, float]) -> Record:
@@ -56,37 +51,33 @@ JSONL = (
     '"coverage": {"chars": 26, "read": 26, "windows": 1}, "bundle": "sha256:3f9a0c12d4e5"}\n'
 )
 CSV = (
-    "id,start,end,label,text,score\n"
-    "n1,0,9,MEDICATION,Metformin,0.9987\n"
-    "n1,14,22,DISEASE,diabetes,1.0000\n"
-    '"a,""b""",6,17,SYMPTOM,"chest\r\npain",0.5000\n'
-    '"a,""b""",21,26,ADE,fever,0.0000\n'
+    "id,start,end,label,text,score,assertion\n"
+    "n1,0,9,MEDICATION,Metformin,0.9987,\n"
+    "n1,14,22,DISEASE,diabetes,1.0000,\n"
+    '"a,""b""",6,17,SYMPTOM,"chest\r\npain",0.5000,\n'
+    '"a,""b""",21,26,ADE,fever,0.0000,\n'
 )
 CSV_NO_TEXT = (
-    "id,start,end,label,score\n"
-    "n1,0,9,MEDICATION,0.9987\n"
-    "n1,14,22,DISEASE,1.0000\n"
-    '"a,""b""",6,17,SYMPTOM,0.5000\n'
-    '"a,""b""",21,26,ADE,0.0000\n'
+    "id,start,end,label,score,assertion\n"
+    "n1,0,9,MEDICATION,0.9987,\n"
+    "n1,14,22,DISEASE,1.0000,\n"
+    '"a,""b""",6,17,SYMPTOM,0.5000,\n'
+    '"a,""b""",21,26,ADE,0.0000,\n'
 )
 WORDS = ("Metformin", "diabetes", "chest", "fever")
 
 
-def write(fmt: str, out: Path | None, *records: Record, with_text: bool = True) -> None:
-    with open_writer(fmt, out, with_text=with_text) as writer:
-        for one in records:
-            writer.write(one)
-
-
-def write_and_fail(fmt: str, out: Path, *records: Record, failure: BaseException) -> None:
-    with open_writer(fmt, out, with_text=True) as writer:
-        for one in records:
-            writer.write(one)
-        raise failure
-
-
-def partial(out: Path) -> Path:
-    return out.with_name(out.name + ".partial")
+def write(fmt: str, out: Path, *records: Record, with_text: bool = True) -> None:
+    """Make an output as ``extract`` does, all at once."""
+    form = format_named(fmt, with_text=with_text, day="2026-11-22")
+    content = form.header + "".join(map(form.line, records))
+    if form.make is None:
+        out.write_bytes(content.encode())
+    else:
+        spool = out.with_name(out.name + ".partial")
+        spool.write_bytes(content.encode())
+        form.make(spool, out)
+        spool.unlink()
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -102,17 +93,8 @@ def files(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(("fmt", "golden"), [("jsonl", JSONL), ("csv", CSV)])
 def test_a_file_is_written_to_the_byte(tmp_path: Path, fmt: str, golden: str) -> None:
-    write(fmt, tmp_path / "new/folder/out", *RECORDS)
-    assert files(tmp_path) == {"new/folder/out": golden.encode()}
-
-
-@pytest.mark.parametrize(("fmt", "golden"), [("jsonl", JSONL), ("csv", CSV)])
-def test_stdout_gets_the_same(capfd: pytest.CaptureFixture[str], monkeypatch, fmt, golden) -> None:
-    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="")
-    monkeypatch.setattr(sys, "stdout", stream)
-    write(fmt, None, *RECORDS)
-    assert stream.buffer.getvalue() == golden.encode()
-    assert capfd.readouterr() == ("", "")
+    write(fmt, tmp_path / "out", *RECORDS)
+    assert files(tmp_path) == {"out": golden.encode()}
 
 
 def test_jsonl_without_text_has_everything_else(tmp_path: Path) -> None:
@@ -184,13 +166,24 @@ def test_brat_is_written_to_the_byte(tmp_path: Path) -> None:
         "a%2C%22b%22.txt": 'said "chest\r\npain"\n🙂 fever'.encode(),
         "a%2C%22b%22.ann": b"T1\tSYMPTOM 6 11;13 17\tchest pain\nT2\tADE 21 26\tfever\n",
     }
-    assert not partial(tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("out", "with_text"), [(None, True), (Path("out"), False)])
-def test_brat_needs_a_folder_and_text(out: Path | None, with_text: bool) -> None:
-    with pytest.raises(InputError, match="needs -o FOLDER, and text"):
-        open_writer("brat", out, with_text=with_text)
+@pytest.mark.parametrize("fmt", ["brat", "html", "omop"])
+def test_formats_that_show_text_cannot_do_without(fmt: str) -> None:
+    with pytest.raises(InputError, match=f"--format {fmt} cannot do without text"):
+        format_named(fmt, with_text=False)
+
+
+def test_brat_tells_what_is_asserted_and_breaks_at_every_kind_of_line(tmp_path: Path) -> None:
+    """A label with a blank would not be read back."""
+    text = "no\u2028fever"
+    found = Entity(Span(0, 8), "SIGN OR SYMPTOM", assertion="negated")
+    one = Record(Note("n", text), (found,), Coverage(8, 8, 1), BUNDLE)
+    write("brat", tmp_path / "out", one)
+    written = (tmp_path / "out/n.ann").read_text(encoding="utf-8")
+    assert written == "T1\tSIGN_OR_SYMPTOM 0 2;3 8\tno fever\nA1\tAssertion T1 negated\n"
+    (read,) = read_labelled(tmp_path / "out")
+    assert [(e.span, e.label) for e in read.entities] == [(Span(0, 8), "SIGN_OR_SYMPTOM")]
 
 
 IDS = (
@@ -243,14 +236,13 @@ def test_ids_that_meet_in_one_file_are_refused_and_overwrite_nothing(tmp_path: P
         with pytest.raises(InputError) as caught:
             write("brat", out, *records)
         assert "text of" not in str(caught.value)
-        assert not out.exists()
-        assert f"text of {first}".encode() in files(partial(out)).values()
+        assert f"text of {first}".encode() in files(out).values()
 
 
 def test_an_id_that_comes_twice_overwrites_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="two ids give this name"):
         write("brat", tmp_path / "out", record("x", "one"), record("x", "two"))
-    assert files(tmp_path / "out.partial") == {"x.ann": b"", "x.txt": b"one"}
+    assert files(tmp_path / "out") == {"x.ann": b"", "x.txt": b"one"}
 
 
 @given(st.data())
@@ -270,132 +262,3 @@ def test_brat_reads_back_as_the_same_text_and_spans(data: st.DataObject) -> None
         read = read_labelled(out) if written else []
     assert [item.note for item in read] == [one.note for one in written]
     assert [item.entities for item in read] == [one.entities for one in written]
-
-
-# --- whole or not at all -------------------------------------------------------------------------
-
-
-@pytest.fixture(params=FORMATS)
-def fmt(request: pytest.FixtureRequest) -> str:
-    """Each format in turn."""
-    return str(request.param)
-
-
-def contents(place: Path) -> object:
-    return files(place) if place.is_dir() else place.read_bytes()
-
-
-def test_while_it_is_written_it_has_another_name(tmp_path: Path, fmt: str) -> None:
-    out = tmp_path / "out"
-    with open_writer(fmt, out, with_text=True) as writer:
-        writer.write(RECORDS[0])
-        assert partial(out).exists()
-        assert not out.exists()
-    assert out.exists()
-    assert not partial(out).exists()
-
-
-@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt, GeneratorExit])
-def test_a_failure_leaves_what_was_made_aside_and_says_where(tmp_path, fmt, caplog, failure):
-    out, whole = tmp_path / "out", tmp_path / "whole"
-    write(fmt, whole, *RECORDS[:2])
-    with caplog.at_level(logging.WARNING), pytest.raises(failure):
-        write_and_fail(fmt, out, *RECORDS[:2], failure=failure("Zebulon"))
-    assert not out.exists()
-    assert contents(partial(out)) == contents(whole)
-    assert caplog.messages == [f"the 2 records made before the failure are in {partial(out)}"]
-
-
-def test_a_failure_before_the_first_record_says_nothing(tmp_path, fmt, caplog) -> None:
-    with pytest.raises(RuntimeError):
-        write_and_fail(fmt, tmp_path / "out", failure=RuntimeError())
-    assert not (tmp_path / "out").exists()
-    assert caplog.messages == []
-
-
-@pytest.mark.parametrize("lines_fmt", ["jsonl", "csv"])
-def test_an_output_that_was_there_is_untouched_by_a_failure(tmp_path: Path, lines_fmt) -> None:
-    out = tmp_path / "out"
-    out.write_bytes(b"of yesterday")
-    with pytest.raises(RuntimeError):
-        write_and_fail(lines_fmt, out, RECORDS[0], failure=RuntimeError())
-    assert out.read_bytes() == b"of yesterday"
-    write(lines_fmt, out, RECORDS[0])
-    assert b"Metformin" in out.read_bytes()
-    assert not partial(out).exists()
-
-
-def test_a_brat_folder_that_holds_something_is_refused_and_untouched(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    write("brat", out, RECORDS[0])
-    before = files(out)
-    with pytest.raises(InputError, match="out: exists and is not empty; choose another folder"):
-        write("brat", out, RECORDS[1])
-    assert files(tmp_path) == {f"out/{name}": content for name, content in before.items()}
-
-
-def test_a_brat_folder_that_is_empty_is_filled(tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    write("brat", tmp_path / "out", RECORDS[0])
-    assert set(files(tmp_path / "out")) == {"n1.ann", "n1.txt"}
-
-
-def test_what_an_earlier_failure_left_aside_is_begun_anew(tmp_path: Path, fmt: str) -> None:
-    out, other = tmp_path / "out", tmp_path / "other"
-    with pytest.raises(RuntimeError):
-        write_and_fail(fmt, out, RECORDS[2], failure=RuntimeError())
-    write(fmt, out, RECORDS[0])
-    write(fmt, other, RECORDS[0])
-    assert contents(out) == contents(other)
-
-
-def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path, fmt: str) -> None:
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(InputError, match="cannot be written") as caught:
-        write(fmt, tmp_path / "file" / "out", RECORDS[0])
-    assert caught.value.exit_code == 3
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("lines_fmt", ["jsonl", "csv"])
-def test_a_folder_in_the_place_of_the_file_is_refused_and_nothing_is_lost(tmp_path, lines_fmt):
-    out = tmp_path / "out"
-    (out / "inside").mkdir(parents=True)
-    with pytest.raises(InputError, match="out: "):
-        write(lines_fmt, out, RECORDS[0])
-    assert (out / "inside").is_dir()
-
-
-@pytest.mark.parametrize("out", [Path(), Path("/")])
-def test_a_place_that_has_no_name_is_refused(monkeypatch, tmp_path, fmt: str, out: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "notes.txt").write_bytes(b"")
-    with pytest.raises(InputError):
-        write(fmt, out, RECORDS[0])
-
-
-@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
-@pytest.mark.parametrize("lines_fmt", ["jsonl", "csv"])
-@pytest.mark.parametrize("n_records", [1, 2000])
-def test_a_full_disk_is_told_and_the_old_output_stays(tmp_path, lines_fmt, n_records) -> None:
-    """Whether it is met while records are written or only when the file is closed."""
-    out = tmp_path / "out"
-    out.write_bytes(b"of yesterday")
-    partial(out).symlink_to(FULL)
-    with pytest.raises(InputError, match=r"out: cannot be written \(No space left on device\)"):
-        write(lines_fmt, out, *RECORDS[:1] * n_records)
-    assert out.read_bytes() == b"of yesterday"
-    assert FULL.is_char_device()
-
-
-@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
-@pytest.mark.parametrize("n_records", [1, 2000])
-def test_a_full_disk_behind_stdout_is_told_too(monkeypatch, n_records: int) -> None:
-    stream = FULL.open("w", encoding="utf-8")
-    monkeypatch.setattr(sys, "stdout", stream)
-    try:
-        with pytest.raises(InputError, match="No space left on device"):
-            write("jsonl", None, *RECORDS[:1] * n_records)
-    finally:
-        with contextlib.suppress(OSError):
-            stream.close()

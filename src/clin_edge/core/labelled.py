@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from clin_edge.core.errors import InputError
-from clin_edge.core.notes import Note, read_json_lines, read_notes
+from clin_edge.core.lines import read_json_lines
+from clin_edge.core.notes import Note, read_notes
 from clin_edge.core.spans import Entity, Span, alternatives
 
 N2C2 = {
@@ -267,23 +268,32 @@ def _open(path: Path) -> BinaryIO:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
+# All that some reader of lines takes for a line's end.
+_WITHOUT_BREAK = re.compile(r"[^\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
+
+
 def brat_lines(entities: Sequence[Entity], text: str) -> str:
-    """Write entities as the lines of a ``.ann`` file.
+    """Write entities as the lines of a ``.ann`` file, what is asserted of one as its attribute.
 
     A span that holds a line break is written as fragments around it, as the format demands
     (nlplab/brat#786); fragments are joined by one space in the text field. A span of line breaks
     alone has no place in the format and is left out.
     """
     lines: list[str] = []
+    number = 0
     for entity in entities:
         span = entity.span
         pieces = [
             (span.start + match.start(), span.start + match.end())
-            for match in re.finditer(r"[^\r\n]+", text[span.start : span.end])
+            for match in _WITHOUT_BREAK.finditer(text[span.start : span.end])
         ]
         if not pieces:
             continue
         places = ";".join(f"{start} {end}" for start, end in pieces)
         quote = " ".join(text[start:end] for start, end in pieces)
-        lines.append(f"T{len(lines) + 1}\t{entity.label} {places}\t{quote}\n")
+        number += 1
+        label = re.sub(r"\s+", "_", entity.label)
+        lines.append(f"T{number}\t{label} {places}\t{quote}\n")
+        if entity.assertion:
+            lines.append(f"A{number}\tAssertion T{number} {entity.assertion}\n")
     return "".join(lines)

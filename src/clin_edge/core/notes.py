@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import csv
 import gzip
-import json
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -21,12 +20,19 @@ from typing import IO, cast
 import numpy as np
 
 from clin_edge.core.errors import InputError
-from clin_edge.core.logs import log
+from clin_edge.core.lines import (
+    BOM,
+    MAX_NOTE_CHARS,
+    NoteError,
+    decode,
+    json_lines,
+    json_object,
+)
 
-MAX_NOTE_CHARS = 10_000_000
 STDIN = "-"
-_BOM = b"\xef\xbb\xbf"
-_KINDS = "a folder of .txt files, .txt, .jsonl, .jsonl.gz, .csv, .tsv, or - for JSONL on stdin"
+_KINDS = (
+    "a folder of .txt files, .txt, .jsonl, .jsonl.gz, .csv, .tsv, .parquet, or - for JSONL on stdin"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +58,21 @@ class Note:
                 raise ValueError(f"{place}, which is not Unicode text") from None
 
 
+Reader = Callable[[Path, "NoteFormat"], Iterator[tuple[str, "Note | NoteError"]]]
+"""Yields where each note of a file stands, and the note, or what is wrong with it."""
+
+
 @dataclass(frozen=True, slots=True)
 class NoteFormat:
-    """Where id and text stand in a table or JSON object, and how long a note may be."""
+    """Where id and text stand in a table or JSON object, and how long a note may be.
+
+    ``readers`` read kinds of files that are not known here, by the end of their names.
+    """
 
     id_column: str = "id"
     text_column: str = "text"
     max_chars: int = MAX_NOTE_CHARS
+    readers: Mapping[str, Reader] = field(default_factory=dict)
 
 
 class SeenIds:
@@ -91,7 +105,12 @@ class SeenIds:
         return True
 
 
-def read_notes(places: Iterable[str], fmt: NoteFormat | None = None) -> Iterator[Note]:
+def read_notes(
+    places: Iterable[str],
+    fmt: NoteFormat | None = None,
+    *,
+    refused: Callable[[NoteError], None] | None = None,
+) -> Iterator[Note]:
     """Read every note of every place, in order, one at a time.
 
     Args:
@@ -99,11 +118,14 @@ def read_notes(places: Iterable[str], fmt: NoteFormat | None = None) -> Iterator
             ``.txt``, ``.jsonl``, ``.jsonl.gz``, ``.csv`` and ``.tsv`` files, or ``-`` for JSONL on
             stdin.
         fmt: Names of the id and text columns; the longest note allowed.
+        refused: Is told of each note that cannot be read, and reading goes on; without it the
+            first such note raises.
 
     Raises:
-        InputError: With file and place, if a place is missing or of no known kind, bytes are not
-            UTF-8, a record is malformed, a note is too long, an id comes twice, or
-            there is no note.
+        InputError: With file and place, if a place is missing or of no known kind, or holds no
+            note.
+        NoteError: If bytes are not UTF-8, a record is malformed, a note is too long, or an id
+            comes twice, and nobody is to be told.
     """
     fmt = fmt or NoteFormat()
     seen = SeenIds()
@@ -111,35 +133,68 @@ def read_notes(places: Iterable[str], fmt: NoteFormat | None = None) -> Iterator
     for place in places:
         count = 0
         for where, note in _read_place(place, fmt):
-            if len(note.text) > fmt.max_chars:
-                raise InputError(
-                    f"{where}: the note has {len(note.text):,} characters, more than the "
-                    f"{fmt.max_chars:,} allowed; split it or raise --max-note-chars"
-                )
-            if not seen.add(note.id):
-                raise InputError(
-                    f"{where}: the id {note.id!r} came before; ids must be unique within a run"
-                )
             count += 1
-            yield note
+            wrong = note if isinstance(note, NoteError) else _misfit(where, note, fmt, seen)
+            if wrong is None:
+                yield cast(Note, note)
+            elif refused is None:
+                raise wrong
+            else:
+                refused(wrong)
         if not count:
             raise InputError(f"{place}: holds no notes; expected {_KINDS}")
 
 
-def check_notes(places: Iterable[str], fmt: NoteFormat | None = None) -> int:
-    """Read all that can be read twice, so that a bad note is known before any work; count notes.
+def _misfit(where: str, note: Note, fmt: NoteFormat, seen: SeenIds) -> NoteError | None:
+    if len(note.text) > fmt.max_chars:
+        what = (
+            f"the note has {len(note.text):,} characters, more than the {fmt.max_chars:,} allowed; "
+            "split it or raise --max-note-chars"
+        )
+        return NoteError(where, what, reason="too-long", note_id=note.id)
+    if not seen.add(note.id):
+        what = f"the id {note.id!r} came before; ids must be unique within a run"
+        return NoteError(where, what, reason="duplicate-id", note_id=note.id)
+    return None
 
-    Standard input is left alone: it can be read only once.
+
+@dataclass(frozen=True, slots=True)
+class NotesSeen:
+    """How many notes there are, and a fingerprint of every id and text in order."""
+
+    count: int
+    fingerprint: str
+
+
+def check_notes(
+    places: Iterable[str],
+    fmt: NoteFormat | None = None,
+    *,
+    refused: Callable[[NoteError], None] | None = None,
+    check: Callable[[Note], None] | None = None,
+) -> NotesSeen:
+    """Read all that can be read twice, so that a bad note is known before any work.
+
+    Standard input is left alone: it can be read only once. ``check`` may refuse notes for reasons
+    of its own.
 
     Raises:
         InputError: As ``read_notes`` does.
     """
     again = [place for place in places if place != STDIN]
-    return sum(1 for _ in read_notes(again, fmt)) if again else 0
+    count, hashed = 0, blake2b(digest_size=16)
+    for note in read_notes(again, fmt, refused=refused) if again else ():
+        count += 1
+        if check is not None:
+            check(note)
+        for part in (note.id.encode(), note.text.encode()):
+            hashed.update(len(part).to_bytes(8, "little"))
+            hashed.update(part)
+    return NotesSeen(count, hashed.hexdigest())
 
 
-def _read_place(place: str, fmt: NoteFormat) -> Iterator[tuple[str, Note]]:
-    """Yield where each note stands (for messages), and the note."""
+def _read_place(place: str, fmt: NoteFormat) -> Iterator[tuple[str, Note | NoteError]]:
+    """Yield where each note stands (for messages), and the note, or what is wrong with it."""
     if place == STDIN:
         yield from _json_notes("stdin", sys.stdin.buffer, fmt)
         return
@@ -162,13 +217,16 @@ def _read_place(place: str, fmt: NoteFormat) -> Iterator[tuple[str, Note]]:
             with path.open("rb") as stream:
                 yield from _table_notes(path, stream, fmt)
         else:
-            raise InputError(f"{path}: not a kind of notes we read; expected {_KINDS}")
+            reader = next((r for end, r in fmt.readers.items() if name.endswith(end)), None)
+            if reader is None:
+                raise InputError(f"{path}: not a kind of notes we read; expected {_KINDS}")
+            yield from reader(path, fmt)
     except (OSError, EOFError, zlib.error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise InputError(f"{path}: cannot be read ({reason})") from None
 
 
-def _folder_notes(folder: Path, fmt: NoteFormat) -> Iterator[tuple[str, Note]]:
+def _folder_notes(folder: Path, fmt: NoteFormat) -> Iterator[tuple[str, Note | NoteError]]:
     files = sorted(
         (path.relative_to(folder).with_suffix("").as_posix(), path)
         for path in folder.rglob("*")
@@ -178,68 +236,62 @@ def _folder_notes(folder: Path, fmt: NoteFormat) -> Iterator[tuple[str, Note]]:
         yield str(path), _text_note(path, note_id, fmt)
 
 
-def _text_note(path: Path, note_id: str, fmt: NoteFormat) -> Note:
-    # No character takes more than four bytes: a longer file is too long a note whatever it says.
-    size = path.stat().st_size
-    if size > 4 * fmt.max_chars + len(_BOM):
-        raise InputError(
-            f"{path}: {size:,} bytes are more than the {fmt.max_chars:,} characters a note may "
-            "have; split it or raise --max-note-chars"
-        )
-    return _note(str(path), note_id, _decode(str(path), path.read_bytes()))
+def _text_note(path: Path, note_id: str, fmt: NoteFormat) -> Note | NoteError:
+    try:
+        # No character takes more than four bytes: a longer file is too long whatever it says.
+        size = path.stat().st_size
+        if size > 4 * fmt.max_chars + len(BOM):
+            what = (
+                f"{size:,} bytes are more than the {fmt.max_chars:,} characters a note may have; "
+                "split it or raise --max-note-chars"
+            )
+            return NoteError(str(path), what, reason="too-long", note_id=note_id)
+        return _note(str(path), note_id, decode(str(path), path.read_bytes()))
+    except OSError as error:
+        what = f"cannot be read ({error.strerror})"
+        return NoteError(str(path), what, reason="unreadable", note_id=note_id)
+    except NoteError as error:
+        error.note_id = note_id
+        return error
 
 
-def _json_notes(name: str, stream: IO[bytes], fmt: NoteFormat) -> Iterator[tuple[str, Note]]:
-    for where, record in read_json_lines(name, stream, max_chars=fmt.max_chars):
-        values: list[str] = []
-        for column in (fmt.id_column, fmt.text_column):
-            value = record.get(column)
-            if not isinstance(value, str):
-                found = "a " + type(value).__name__ if column in record else "nothing"
-                raise InputError(f"{where}: {column!r} must be a string, found {found}")
-            values.append(value)
-        yield where, _note(where, *values)
-
-
-def read_json_lines(
-    name: str, stream: IO[bytes], *, max_chars: int = MAX_NOTE_CHARS
-) -> Iterator[tuple[str, dict[str, object]]]:
-    """Yield ``file:line`` and the JSON object of every line that is not blank.
-
-    Raises:
-        InputError: If a line is not UTF-8, not one JSON object, or far longer than any note may be.
-    """
-    # JSON writes a character in at most twelve bytes; the rest leaves room for other keys.
-    limit = 12 * max_chars + 16_000_000
-    for number in range(1, sys.maxsize):
-        line = stream.readline(limit)
-        where = f"{name}:{number}"
-        if not line:
-            return
-        if len(line) == limit:
-            raise InputError(f"{where}: the line is longer than {limit:,} bytes")
-        text = _decode(where, line, first=number == 1)
-        if not text.strip():
-            continue
+def _json_notes(
+    name: str, stream: IO[bytes], fmt: NoteFormat
+) -> Iterator[tuple[str, Note | NoteError]]:
+    for where, line, first in json_lines(name, stream, fmt.max_chars):
         try:
-            record = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{where}: not JSON (column {error.colno}: {error.msg})") from None
-        except (RecursionError, ValueError):
-            raise InputError(f"{where}: JSON nested too deep or a number too long") from None
-        if not isinstance(record, dict):
-            raise InputError(f"{where}: expected a JSON object, found a {type(record).__name__}")
-        yield where, record
+            record = json_object(where, line, first=first)
+            if record is not None:
+                yield where, _json_note(where, record, fmt)
+        except NoteError as error:
+            yield where, error
 
 
-def _table_notes(path: Path, stream: IO[bytes], fmt: NoteFormat) -> Iterator[tuple[str, Note]]:
+def _json_note(where: str, record: dict[str, object], fmt: NoteFormat) -> Note:
+    values: list[str] = []
+    for column in (fmt.id_column, fmt.text_column):
+        value = record.get(column)
+        if not isinstance(value, str):
+            found = "a " + type(value).__name__ if column in record else "nothing"
+            what = f"{column!r} must be a string, found {found}"
+            raise NoteError(where, what, reason="not-a-note", note_id=values[0] if values else "")
+        values.append(value)
+    return _note(where, *values)
+
+
+def _table_notes(
+    path: Path, stream: IO[bytes], fmt: NoteFormat
+) -> Iterator[tuple[str, Note | NoteError]]:
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     csv.field_size_limit(max(csv.field_size_limit(), 2 * fmt.max_chars))
-    rows = csv.reader(_lines(str(path), stream), delimiter=delimiter, strict=True)
+    not_utf8: list[NoteError] = []
+    rows = csv.reader(_lines(str(path), stream, not_utf8), delimiter=delimiter, strict=True)
     try:
         header = next(rows, None)
         if header is None:
             return
+        if not_utf8:
+            raise not_utf8[0]
         for column in (fmt.id_column, fmt.text_column):
             if header.count(column) != 1:
                 # The first line may be no header but a note: its words are not shown.
@@ -250,38 +302,38 @@ def _table_notes(path: Path, stream: IO[bytes], fmt: NoteFormat) -> Iterator[tup
         id_at, text_at = header.index(fmt.id_column), header.index(fmt.text_column)
         for row in rows:
             where = f"{path}:{rows.line_num}"
-            if not row:
-                continue
-            if len(row) != len(header):
-                raise InputError(f"{where}: {len(row)} fields under a header of {len(header)}")
-            yield where, _note(where, row[id_at], row[text_at])
+            if not_utf8:
+                yield where, not_utf8[0]
+                not_utf8.clear()
+            elif row and len(row) != len(header):
+                what = f"{len(row)} fields under a header of {len(header)}"
+                yield where, NoteError(where, what, reason="not-a-note")
+            elif row:
+                try:
+                    note: Note | NoteError = _note(where, row[id_at], row[text_at])
+                except NoteError as error:
+                    note = error
+                yield where, note
     except csv.Error as error:
         raise InputError(f"{path}:{rows.line_num}: not a well-formed table ({error})") from None
 
 
-def _lines(name: str, stream: IO[bytes]) -> Iterator[str]:
-    """Decode line by line without touching line ends, so that a quoted CRLF stays one."""
+def _lines(name: str, stream: IO[bytes], not_utf8: list[NoteError]) -> Iterator[str]:
+    """Decode line by line without touching line ends, so that a quoted CRLF stays one.
+
+    A line that is not UTF-8 is told to ``not_utf8``; the table's rows go on after it.
+    """
     for number, line in enumerate(stream, start=1):
-        yield _decode(f"{name}:{number}", line, first=number == 1)
-
-
-def _decode(where: str, raw: bytes, *, first: bool = True) -> str:
-    """Decode strictly; at a file's start (``first``) drop a byte-order mark and say so."""
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{where}: not UTF-8 (byte 0x{raw[error.start]:02x} at offset {error.start}); "
-            "convert the file to UTF-8"
-        ) from None
-    if first and raw.startswith(_BOM):
-        log.warning("%s: dropped the byte-order mark at its start", where)
-        return text[1:]
-    return text
+        try:
+            text = decode(f"{name}:{number}", line, first=number == 1)
+        except NoteError as error:
+            not_utf8.append(error)
+            text = line.decode("utf-8", errors="replace")
+        yield text
 
 
 def _note(where: str, note_id: str, text: str) -> Note:
     try:
         return Note(note_id, text)
     except ValueError as error:
-        raise InputError(f"{where}: {error}") from None
+        raise NoteError(where, str(error), reason="not-a-note") from None

@@ -35,6 +35,8 @@ class Record:
             if with_text:
                 written["text"] = self.quote(entity)
             written["score"] = round(entity.score, 4)
+            if entity.assertion:
+                written["assertion"] = entity.assertion
             entities.append(written)
         coverage = self.coverage
         return json.dumps(

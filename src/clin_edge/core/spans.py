@@ -32,7 +32,8 @@ class Entity:
 
     ``label`` may be written ``A|B``: one of these, not known which (see ``alternatives``).
     ``score`` is in [0, 1]; a human or ontology label has 1. ``source`` names who said so:
-    a student's name, or a teacher and its code (``rxnorm:900001``). It holds no text.
+    a student's name, or a teacher and its code (``rxnorm:900001``). It holds no text. ``assertion``
+    says what the note claims of it (``runtime.context``); empty if nobody looked.
 
     Raises:
         ValueError: If the label is empty or the score leaves [0, 1].
@@ -42,6 +43,7 @@ class Entity:
     label: str
     score: float = 1.0
     source: str = ""
+    assertion: str = ""
 
     def __post_init__(self) -> None:
         """Refuse an empty label or a score that is none."""

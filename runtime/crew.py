@@ -1,0 +1,357 @@
+"""Worker processes under watch: none of them can take the run, or another's notes, with it.
+
+A worker that takes too long over a note, takes too much memory, or dies, is killed and replaced.
+Its notes are given again: the one it was busy with alone, or the notes in halves if nobody knows
+which it was. A note that fails alone too is set aside. What a worker gives does not depend on which
+worker it is, or on what else it read.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from clin_edge.core import errors
+from clin_edge.core.errors import ClinEdgeError, CoverageError
+from clin_edge.core.notes import Note
+from clin_edge.runtime import frames
+from clin_edge.runtime.frames import Order
+from clin_edge.runtime.memory import resident_bytes
+from clin_edge.runtime.worker import NotesReader
+
+_TICK_S = 0.1
+_LOAD_S = 600.0  # to load a model from a slow disk
+_LONG_CHARS = 100_000
+_HOPELESS = 10  # notes that fail before a single one is read: the fault is not theirs
+_COMMAND = (sys.executable, "-P", "-m", "clin_edge.runtime.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a note may take, in seconds for each 100,000 characters begun, and in bytes of memory.
+
+    Memory is a worker's own, its model included.
+    """
+
+    note_timeout_s: float
+    memory_bytes: int
+
+    def seconds(self, note: Note) -> float:
+        """Give how long this note may take."""
+        return self.note_timeout_s * max(1, -(-len(note.text) // _LONG_CHARS))
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of a chunk of notes: lines, counts, and id and reason of those set aside."""
+
+    lines: bytes
+    notes: int
+    words: int
+    entities: int
+    aside: tuple[tuple[str, str], ...]
+
+
+@dataclass(slots=True, eq=False)
+class _Piece:
+    """Notes given to one worker at once: a chunk, or a part of it that is given again."""
+
+    chunk: int
+    first: int
+    notes: Sequence[Note]
+    alone: bool = False
+
+    def cut(self, start: int, end: int, *, alone: bool = False) -> list[_Piece]:
+        part = self.notes[start:end]
+        return [_Piece(self.chunk, self.first + start, part, alone)] if part else []
+
+
+@dataclass(slots=True, eq=False)
+class _Chunk:
+    """What is known of a chunk so far."""
+
+    n_notes: int
+    n_left: int
+    parts: list[tuple[int, dict[str, int], bytes]] = field(default_factory=list)
+    aside: list[tuple[int, str, str]] = field(default_factory=list)
+
+    def done(self) -> Done:
+        parts = sorted(self.parts, key=lambda part: part[0])
+        return Done(
+            lines=b"".join(lines for _, _, lines in parts),
+            notes=self.n_notes,
+            words=sum(tally["words"] for _, tally, _ in parts),
+            entities=sum(tally["entities"] for _, tally, _ in parts),
+            aside=tuple((note_id, reason) for _, note_id, reason in sorted(self.aside)),
+        )
+
+
+class _Worker:
+    """A worker process, and what was last heard of it."""
+
+    def __init__(self, order: bytes, events: queue.Queue[Any]) -> None:
+        self.process = subprocess.Popen(
+            _COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=-1
+        )
+        self.piece: _Piece | None = None
+        self.ready = False
+        self.fault = "crash"
+        self.encoding: int | None = None
+        self.given = self.heard = time.monotonic()
+        self._events = events
+        threading.Thread(target=self._listen, daemon=True).start()
+        self._send(frames.ORDER, order)
+
+    def give(self, piece: _Piece) -> None:
+        """Have the worker read a piece."""
+        self.piece, self.encoding = piece, None
+        self.given = self.heard = time.monotonic()
+        self._send(frames.NOTES, frames.pack_notes(piece.notes))
+
+    def stop(self) -> None:
+        """Kill the process; it has nothing to lose."""
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            with suppress(OSError):
+                cast(Any, stream).close()
+
+    def _send(self, kind: bytes, content: bytes) -> None:
+        with suppress(OSError):  # it died: the listener tells
+            frames.send(cast(Any, self.process.stdin), kind, content)
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                frame = frames.receive(cast(Any, self.process.stdout))
+            except (OSError, ValueError):
+                frame = None
+            self.heard = time.monotonic()
+            if frame is not None and frame[0] == frames.BEAT:
+                self.encoding = int(frame[1]) if frame[1] else None
+                continue
+            self._events.put((self, frame))
+            if frame is None:
+                return
+
+
+class Alone:
+    """Reads chunks in this very process, which nobody watches: what a note does to it is done."""
+
+    def __init__(self, order: Order) -> None:
+        """Load what is ordered; see ``worker.NotesReader``."""
+        self._reader = NotesReader(order, beat=lambda _: None)
+
+    def loaded(self) -> dict[str, Any]:
+        """Give what was loaded."""
+        return self._reader.loaded
+
+    def read(self, chunks: Iterable[Sequence[Note]]) -> Iterator[Done]:
+        """Read chunks; give what became of each. Any failure raises."""
+        for notes in chunks:
+            tally, lines = self._reader.read(notes)
+            yield Done(lines, len(notes), tally["words"], tally["entities"], ())
+
+    def stop(self) -> None:
+        """Do nothing: there is nobody to stop."""
+
+
+class Crew:
+    """Several workers that read chunks of notes; what they give comes in order."""
+
+    def __init__(self, order: Order, *, workers: int, limits: Limits) -> None:
+        """Start the workers, each with the same order; see ``worker.NotesReader``."""
+        self._order = order.to_json()
+        self._limits = limits
+        self._events: queue.Queue[Any] = queue.Queue()
+        self._workers = [_Worker(self._order, self._events) for _ in range(workers)]
+        self._n_read = self._n_aside = self._n_stillborn = 0
+
+    def loaded(self) -> dict[str, Any]:
+        """Wait for the first worker to have loaded its model; give what it says of it.
+
+        Raises:
+            ClinEdgeError: As the worker's, or if it dies.
+        """
+        while True:
+            worker, frame = self._events.get()
+            said = self._born(worker, frame)
+            if said is not None:
+                return said
+
+    def read(self, chunks: Iterable[Sequence[Note]]) -> Iterator[Done]:
+        """Read chunks; give what became of each, in order.
+
+        If ``chunks`` fails, what came before is read and given first.
+
+        Raises:
+            CoverageError: If some character of a note was read by no window.
+            ClinEdgeError: If workers cannot load, or no note at all can be read.
+        """
+        room = threading.Semaphore(2 * len(self._workers) + 1)
+        feeder = threading.Thread(target=self._feed, args=(chunks, room), daemon=True)
+        feeder.start()
+        todo: deque[_Piece] = deque()
+        waiting: dict[int, _Chunk] = {}
+        n_fed = n_given = 0
+        ended, failure = False, None
+        while not ended or waiting:
+            for worker in self._workers:
+                if todo and worker.ready and worker.piece is None:
+                    worker.give(todo.popleft())
+            while n_given in waiting and not waiting[n_given].n_left:
+                yield waiting.pop(n_given).done()
+                n_given += 1
+                room.release()
+            if ended and not waiting:
+                break
+            try:
+                source, said = self._events.get(timeout=_TICK_S)
+            except queue.Empty:
+                source = said = None
+            if source is feeder:
+                if isinstance(said, Sequence):
+                    waiting[n_fed] = _Chunk(len(said), len(said))
+                    todo.append(_Piece(n_fed, 0, said))
+                    n_fed += 1
+                else:
+                    ended, failure = True, said
+            elif source is not None:
+                again = self._heard(source, said, waiting)
+                todo.extendleft(reversed(again))
+            self._watch()
+        if failure is not None:
+            raise failure
+
+    def stop(self) -> None:
+        """Kill all workers."""
+        for worker in self._workers:
+            worker.stop()
+
+    def _feed(self, chunks: Iterable[Sequence[Note]], room: threading.Semaphore) -> None:
+        """Read the input beside the work, a few chunks ahead."""
+        me = threading.current_thread()
+        try:
+            for chunk in chunks:
+                room.acquire()
+                self._events.put((me, chunk))
+            self._events.put((me, None))
+        except BaseException as error:
+            self._events.put((me, error))
+
+    def _heard(
+        self, worker: _Worker, frame: tuple[bytes, bytes] | None, waiting: dict[int, _Chunk]
+    ) -> list[_Piece]:
+        """Take what a worker says; give the pieces that must be read again."""
+        piece = worker.piece
+        if piece is None:
+            self._born(worker, frame)
+            return []
+        worker.piece = None
+        if frame is not None and frame[0] == frames.DONE:
+            tally, lines = frames.unpack_done(frame[1])
+            chunk = waiting[piece.chunk]
+            chunk.parts.append((piece.first, tally, lines))
+            chunk.n_left -= len(piece.notes)
+            self._n_read += len(piece.notes)
+            return []
+        if frame is None:
+            reason = worker.fault
+            self._replace(worker)
+        else:
+            reason = "failed"
+            said = json.loads(frame[1])
+            if said["kind"] == CoverageError.__name__:
+                raise CoverageError(said["message"])
+        return self._failed(piece, reason, worker.encoding, waiting)
+
+    def _failed(
+        self, piece: _Piece, reason: str, suspect: int | None, waiting: dict[int, _Chunk]
+    ) -> list[_Piece]:
+        """Give the pieces of a piece that failed, or set its only note aside."""
+        n_notes = len(piece.notes)
+        if n_notes == 1 and piece.alone:
+            chunk = waiting[piece.chunk]
+            chunk.aside.append((piece.first, piece.notes[0].id, reason))
+            chunk.n_left -= 1
+            self._n_aside += 1
+            if self._n_aside >= _HOPELESS and not self._n_read:
+                raise ClinEdgeError(
+                    f"the first {_HOPELESS} notes could not be read ({reason}), so the notes are "
+                    "hardly to blame; run clin-edge selftest"
+                )
+            return []
+        if n_notes == 1:
+            return piece.cut(0, 1, alone=True)
+        if suspect is not None:
+            return [
+                *piece.cut(0, suspect),
+                *piece.cut(suspect, suspect + 1, alone=True),
+                *piece.cut(suspect + 1, n_notes),
+            ]
+        return [*piece.cut(0, n_notes // 2), *piece.cut(n_notes // 2, n_notes)]
+
+    def _born(self, worker: _Worker, frame: tuple[bytes, bytes] | None) -> dict[str, Any] | None:
+        """Take a worker's first words."""
+        if frame is not None and frame[0] == frames.READY:
+            worker.ready = True
+            loaded: dict[str, Any] = json.loads(frame[1])
+            return loaded
+        if frame is not None:
+            said = json.loads(frame[1])
+            raise _as_raised(said["kind"], said["message"])
+        if worker not in self._workers:
+            return None  # it failed its last piece, and was replaced then
+        self._n_stillborn += 1
+        if self._n_stillborn > 3:
+            raise ClinEdgeError(
+                f"worker processes die before they can work ({worker.fault}); see clin-edge doctor"
+            )
+        self._replace(worker)
+        return None
+
+    def _replace(self, worker: _Worker) -> None:
+        worker.stop()
+        place = self._workers.index(worker)
+        self._workers[place] = _Worker(self._order, self._events)
+
+    def _watch(self) -> None:
+        """Kill workers that take too long or too much; their listeners tell of it."""
+        now = time.monotonic()
+        for worker in self._workers:
+            notes = worker.piece.notes if worker.piece is not None else ()
+            if notes:
+                limit = max(map(self._limits.seconds, notes))
+                since = worker.given if len(notes) == 1 else worker.heard
+            elif worker.ready:
+                continue
+            else:
+                limit, since = _LOAD_S, worker.given
+            if now - since > limit:
+                worker.fault = "time"
+            elif (resident_bytes(worker.process.pid) or 0) > self._limits.memory_bytes:
+                worker.fault = "memory"
+            else:
+                continue
+            worker.process.kill()
+
+
+def _as_raised(kind: str, message: str) -> ClinEdgeError:
+    """Give the error of a worker as it was raised there."""
+    known = getattr(errors, kind, None)
+    if not isinstance(known, type) or not issubclass(known, ClinEdgeError):
+        return ClinEdgeError(
+            f"a worker process failed ({kind}); this is a defect, please report it"
+        )
+    error = known.__new__(known)
+    Exception.__init__(error, message)
+    return error

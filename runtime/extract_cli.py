@@ -1,0 +1,164 @@
+"""``clin-edge extract``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from clin_edge.core.errors import QUARANTINED
+from clin_edge.runtime.cli import bundle_option, threads_option
+
+
+def _number(_: click.Context, __: click.Parameter, value: float) -> float:
+    """Refuse NaN, which no range refuses."""
+    if value != value:
+        raise click.BadParameter("expected a number")
+    return value
+
+
+@click.command()
+@click.argument("notes", nargs=-1, required=True)
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="A file, or a folder for brat [stdout]."
+)
+@bundle_option
+@click.option(
+    "--format",
+    "fmt",
+    type=click.Choice(["jsonl", "csv", "parquet", "brat", "html", "omop"]),
+    default="jsonl",
+    show_default=True,
+    help="What to write.",
+)
+@click.option("--resume", is_flag=True, help="Go on where a run of this command was stopped.")
+@click.option(
+    "--quarantine",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Set notes that cannot be read aside, with id and reason, instead of stopping.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(0, 512),
+    default=1,
+    show_default=True,
+    envvar="CLIN_EDGE_WORKERS",
+    help="Processes that read notes at once; 0: in this one, which no limit guards.",
+)
+@threads_option
+@click.option(
+    "--batch-tokens", type=click.IntRange(1), default=1024, show_default=True, help="Batch size."
+)
+@click.option(
+    "--min-score",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    callback=_number,
+    help="Leave out entities below.",
+)
+@click.option(
+    "--context/--no-context",
+    default=True,
+    show_default=True,
+    help="Say of each entity if it is present, negated, possible, historical, ...",
+)
+@click.option("--no-text", is_flag=True, help="Write offsets and labels only, no words of notes.")
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "openvino", "onnxruntime"]),
+    default="auto",
+    show_default=True,
+    help="What runs the model.",
+)
+@click.option("--id-column", default="id", show_default=True, help="Where ids stand.")
+@click.option("--text-column", default="text", show_default=True, help="Where texts stand.")
+@click.option(
+    "--max-note-chars",
+    type=click.IntRange(1),
+    default=10_000_000,
+    show_default=True,
+    help="Refuse longer notes.",
+)
+@click.option(
+    "--note-timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=300.0,
+    show_default=True,
+    callback=_number,
+    metavar="SECONDS",
+    help="Set a note aside that takes longer, for each 100,000 characters of it.",
+)
+@click.option(
+    "--max-memory",
+    type=click.IntRange(1),
+    default=4000,
+    show_default=True,
+    metavar="MB",
+    help="Set a note aside for which a worker would need more.",
+)
+@click.option("--progress/--no-progress", default=None, help="Default: if stderr is a terminal.")
+@click.option("--log-json", is_flag=True, help="Say progress and result on stderr as JSON lines.")
+def extract(
+    notes: tuple[str, ...],
+    out: Path | None,
+    bundle: Path | None,
+    fmt: str,
+    resume: bool,
+    quarantine: Path | None,
+    workers: int,
+    threads: int | None,
+    batch_tokens: int,
+    min_score: float,
+    context: bool,
+    no_text: bool,
+    engine: str,
+    id_column: str,
+    text_column: str,
+    max_note_chars: int,
+    note_timeout: float,
+    max_memory: int,
+    progress: bool | None,
+    log_json: bool,
+) -> int:
+    """Find entities in NOTES and write a record for each note.
+
+    NOTES: folders of .txt files, .txt, .jsonl, .jsonl.gz, .csv, .tsv, .parquet files, or - for
+    JSONL on stdin. Everything is read once before the work begins, so that a bad note is known at
+    once: without --quarantine it stops the command (exit 3). A note over which a worker process
+    dies, or takes too much time or memory, is set aside in any case: its id and the reason are
+    written to the quarantine file (default: OUT.quarantine.jsonl), all others are in the output,
+    and the exit code is 8.
+
+    \b
+    Example:
+      clin-edge extract notes/ -o found.jsonl --resume
+    """
+    from clin_edge.core.notes import NoteFormat
+    from clin_edge.runtime.extract import Extraction
+    from clin_edge.runtime.extract import extract as run
+    from clin_edge.runtime.notes_parquet import READERS
+    from clin_edge.runtime.progress import Progress
+
+    job = Extraction(
+        places=notes,
+        out=out,
+        bundle=bundle,
+        note_format=NoteFormat(id_column, text_column, max_note_chars, READERS),
+        fmt=fmt,
+        with_text=not no_text,
+        min_score=min_score,
+        context=context,
+        engine=engine,
+        batch_tokens=batch_tokens,
+        workers=workers,
+        threads=threads,
+        resume=resume,
+        quarantine=quarantine,
+        note_timeout_s=note_timeout,
+        memory_mb=max_memory,
+    )
+    shown = Progress(live=progress, as_json=log_json)
+    tally = run(job, tell=shown.tell)
+    shown.end(tally)
+    return QUARANTINED if tally.aside else 0

@@ -1,0 +1,132 @@
+"""A process that reads notes for a supervisor, and may be killed at any moment without loss.
+
+Run as ``python -m clin_edge.runtime.worker``; see ``frames`` for what it is told and answers. It
+writes no file, and says nothing on stderr: what libraries print there might quote a note.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO
+
+from clin_edge.core.batching import Batch, Logits, Session
+from clin_edge.core.errors import BundleError, ClinEdgeError
+from clin_edge.core.notes import Note
+from clin_edge.runtime import frames
+from clin_edge.runtime.pipeline import Pipeline, open_default_or, open_session
+from clin_edge.runtime.writers import Format, format_named
+
+
+def main() -> None:
+    """Serve the supervisor at the other end of stdin and stdout until it is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor is interrupted, and stops us
+    _leave_no_core()
+    given, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    if not os.environ.get("CLIN_EDGE_DEBUG"):
+        quiet = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(quiet, stream)
+    told: queue.Queue[tuple[bytes, bytes]] = queue.Queue()
+    threading.Thread(target=_listen, args=(given, told), daemon=True).start()
+    try:
+        _, content = told.get()
+        order = frames.Order.from_json(content)
+        reader = NotesReader(order, beat=lambda place: frames.send(answers, frames.BEAT, place))
+        frames.send(answers, frames.READY, json.dumps(reader.loaded).encode())
+        while True:
+            _, content = told.get()
+            try:
+                tally, lines = reader.read(frames.unpack_notes(content))
+                frames.send(answers, frames.DONE, frames.pack_done(tally, lines))
+            except OSError:
+                raise
+            except Exception as error:
+                frames.send(answers, frames.FAILED, _failure(error))
+    except OSError:  # nobody listens any more
+        os._exit(1)
+    except Exception as error:
+        frames.send(answers, frames.FAILED, _failure(error))
+        os._exit(1)
+
+
+class NotesReader:
+    """A pipeline and a format, loaded as ordered.
+
+    ``beat`` is told that all is well: the place of each note, in digits, before it is encoded, and
+    nothing before each batch and after each note.
+    """
+
+    def __init__(self, order: frames.Order, *, beat: Callable[[bytes], None]) -> None:
+        """Load what was ordered; raises as ``Pipeline.from_bundle`` does."""
+        self._order = order
+        self._beat = beat
+        bundle = open_default_or(order.bundle)
+        if bundle.manifest_sha256 != order.manifest_sha256:
+            raise BundleError(f"{bundle.path}: was changed while it was in use")
+        session = open_session(bundle, engine=order.engine, threads=order.threads)
+        self._pipeline = Pipeline(
+            bundle, _Beating(session, self._beat), batch_tokens=order.batch_tokens
+        )
+        self._format: Format = format_named(order.fmt, with_text=order.with_text, day=order.day)
+        self.loaded = {"engine": session.name}
+
+    def read(self, notes: Sequence[Note]) -> tuple[dict[str, int], bytes]:
+        """Give how many words and entities notes have, and their lines."""
+        words = entities = 0
+        lines: list[str] = []
+        for record in self._pipeline.records(
+            self._each(notes), min_score=self._order.min_score, context=self._order.context
+        ):
+            self._beat(b"")
+            words += len(record.note.text.split())
+            entities += len(record.entities)
+            lines.append(self._format.line(record))
+        return {"words": words, "entities": entities}, "".join(lines).encode()
+
+    def _each(self, notes: Sequence[Note]) -> Iterator[Note]:
+        for place, note in enumerate(notes):
+            self._beat(str(place).encode())
+            yield note
+
+
+class _Beating:
+    """A session that tells before each batch that it lives."""
+
+    def __init__(self, session: Session, beat: Callable[[bytes], None]) -> None:
+        self._session = session
+        self._beat = beat
+
+    def run(self, batch: Batch) -> Logits:
+        self._beat(b"")
+        return self._session.run(batch)
+
+
+def _listen(given: IO[bytes], told: queue.Queue[tuple[bytes, bytes]]) -> None:
+    """Pass frames on; leave at once, work or not, when the supervisor is gone."""
+    while (frame := frames.receive(given)) is not None:
+        told.put(frame)
+    os._exit(0)
+
+
+def _failure(error: Exception) -> bytes:
+    """Say what went wrong; a foreign exception's message may quote a note, and is left out."""
+    message = str(error) if isinstance(error, ClinEdgeError) else ""
+    return json.dumps({"kind": type(error).__name__, "message": message}).encode()
+
+
+def _leave_no_core() -> None:
+    """Keep the system from writing this process's memory to a file should it crash."""
+    if sys.platform != "win32":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+if __name__ == "__main__":
+    main()
