@@ -334,7 +334,8 @@ def _write_quarantine(
             disk.close(fd)
         disk.replace(making, place)
     if lines:
-        log.warning("%s notes were set aside; see %s", f"{len(lines):,}", place)
+        said = "1 note was" if len(lines) == 1 else f"{len(lines):,} notes were"
+        log.warning("%s set aside; see %s", said, place)
 
 
 def _count(tally: Tally, done: Done) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from clin_edge.core.errors import QUARANTINED
+from clin_edge.core.errors import QUARANTINED, ClinEdgeError
 from clin_edge.runtime.cli import bundle_option, threads_option
 
 
@@ -98,7 +98,7 @@ def _number(_: click.Context, __: click.Parameter, value: float) -> float:
     help="Set a note aside for which a worker would need more.",
 )
 @click.option("--progress/--no-progress", default=None, help="Default: if stderr is a terminal.")
-@click.option("--log-json", is_flag=True, help="Say progress and result on stderr as JSON lines.")
+@click.option("--log-json", is_flag=True, help="Say all on stderr as JSON lines.")
 def extract(
     notes: tuple[str, ...],
     out: Path | None,
@@ -159,6 +159,12 @@ def extract(
         memory_mb=max_memory,
     )
     shown = Progress(live=progress, as_json=log_json)
-    tally = run(job, tell=shown.tell)
+    try:
+        tally = run(job, tell=shown.tell)
+    except ClinEdgeError as error:
+        if not log_json:
+            raise
+        shown.fail(str(error), error.exit_code)
+        return error.exit_code
     shown.end(tally)
     return QUARANTINED if tally.aside else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from collections.abc import Mapping
@@ -22,6 +23,9 @@ class Progress:
         """Begin now; by default (``live`` None) a terminal is shown progress, nothing else is."""
         self._live = sys.stderr.isatty() if live is None else live
         self._as_json = as_json
+        if as_json:
+            for handler in logging.root.handlers:
+                handler.setFormatter(_JsonLines())
         self._started = self._said = time.monotonic()
 
     def tell(self, tally: Tally) -> None:
@@ -58,6 +62,10 @@ class Progress:
             err=True,
         )
 
+    def fail(self, message: str, exit_code: int) -> None:
+        """Say as JSON that the work ended with an error."""
+        self._put({"event": "error", "message": message, "exit_code": exit_code})
+
     def _facts(self, tally: Tally) -> dict[str, Any]:
         took_s = max(time.monotonic() - self._started, 1e-9)
         n_new = tally.notes - tally.before
@@ -80,6 +88,13 @@ class Progress:
 
     def _put(self, event: Mapping[str, Any]) -> None:
         click.echo(json.dumps(dict(event)), err=True)
+
+
+class _JsonLines(logging.Formatter):
+    """Warnings, none of which holds a note's text, as JSON lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps({"event": "warning", "message": record.getMessage()})
 
 
 def _duration(seconds: float) -> str:

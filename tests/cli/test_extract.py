@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -112,3 +113,36 @@ def test_csv_and_brat_are_written(run: Run, tmp_path: Path, folder: Path) -> Non
     found = [[(e.span.start, e.span.end, e.label) for e in item.entities] for item in read]
     rows = [r["entities"] for r in run("extract", folder).records]
     assert found == [[(e["start"], e["end"], e["label"]) for e in row] for row in rows]
+
+
+def test_a_monitor_reads_json_also_of_what_fails(run: Run, jsonl: Path) -> None:
+    done = run("extract", jsonl, "-o", "out", "--log-json")
+    assert [json.loads(line)["event"] for line in done.err.splitlines()] == ["done"]
+    done = run("extract", "none.jsonl", "-o", "out", "--log-json")
+    assert done.code == 3
+    assert json.loads(done.err)["exit_code"] == 3
+
+
+def test_notes_set_aside_are_exit_code_8(run: Run, jsonl: Path) -> None:
+    with jsonl.open("ab") as stream:
+        stream.write(b'{"id": "bad", "text": "Zebulon \xff"}\n')
+    done = run("extract", jsonl, "-o", "out.jsonl", "--quarantine", "aside.jsonl")
+    assert done.code == 8
+    assert "1 note was set aside; see aside.jsonl" in done.err
+    assert json.loads(Path("aside.jsonl").read_text()) == {
+        "id": None,
+        "where": f"{jsonl}:5",
+        "reason": "not-utf8",
+    }
+    assert len(Path("out.jsonl").read_text(encoding="utf-8").splitlines()) == len(NOTES)
+
+
+def test_workers_write_what_one_process_writes(run: Run, jsonl: Path, expected: str) -> None:
+    done = run("extract", jsonl, "--workers", "2")
+    assert (done.code, done.out) == (0, expected)
+
+
+def test_without_context_nothing_is_claimed(run: Run, jsonl: Path) -> None:
+    entities = [e for r in run("extract", jsonl, "--no-context").records for e in r["entities"]]
+    assert entities
+    assert not any("assertion" in entity for entity in entities)

@@ -162,9 +162,11 @@ def test_notes_that_break_a_worker_are_in_the_quarantine_after_a_resume_too(
     write("notes.jsonl", {**NOTES, "n1": f"{SECRET} RAISE", "n5": f"{SECRET} SEGV"})
     monkeypatch.setattr(crew_module, "_COMMAND", FAULTY)
     stop_after(2, job(bundle, workers=1))
+    assert SECRET.encode() not in Path("out.journal").read_bytes()
     tally = extract(job(bundle, workers=1, resume=True))
     assert (tally.notes, tally.aside) == (7, 2)
     aside = Path("out.quarantine.jsonl").read_text()
+    assert SECRET not in aside
     assert [json.loads(line) for line in aside.splitlines()] == [
         {"id": "n1", "reason": "failed"},
         {"id": "n5", "reason": "crash"},
