@@ -13,6 +13,8 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import IO
 
 from clin_edge.core.batching import Batch, Logits, Session
@@ -126,6 +128,9 @@ def _leave_no_core() -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # That does not bind a system that pipes cores to a program: give it no memory to keep.
+    with suppress(OSError):
+        Path("/proc/self/coredump_filter").write_text("0")
 
 
 if __name__ == "__main__":

@@ -141,6 +141,19 @@ def test_workers_that_die_at_once_are_not_tried_for_ever(order, monkeypatch) -> 
     crew.stop()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="told by /proc")
+def test_a_worker_shows_and_leaves_no_text(order) -> None:
+    """Not in its title or environment, and not in a core file if it crashes."""
+    crew = Crew(order, workers=1, limits=LIMITS)
+    list(crew.read([good(1)]))
+    (process,) = (Path(f"/proc/{worker.process.pid}") for worker in crew._workers)
+    assert SECRET.encode() not in (process / "cmdline").read_bytes()
+    assert SECRET.encode() not in (process / "environ").read_bytes()
+    assert int((process / "coredump_filter").read_text(), 16) == 0
+    assert "Max core file size        0 " in (process / "limits").read_text()
+    crew.stop()
+
+
 BROKEN_WINDOWS = """
 from clin_edge.core import windows, encode
 from clin_edge.runtime import worker
