@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from clin_edge.core.labelled import Labelled
-from clin_edge.core.notes import Note
-from clin_edge.core.predict import Predictor
+from clin_edge.core.predict import Predictor, Reading
 from clin_edge.core.score import score
 from clin_edge.core.score_difference import Gap, difference
 from clin_edge.core.spans import Entity
@@ -64,11 +63,13 @@ class Evidence:
 
     Attributes:
         golden: The golden notes with its entities.
+        readings: The same with its logits.
         compared: Notes that nobody labelled, with its entities.
         gold: By name, labelled notes and the entities it found in them.
     """
 
     golden: Sequence[Labelled]
+    readings: Sequence[Reading]
     compared: Sequence[Labelled]
     gold: Mapping[str, tuple[Sequence[Labelled], Found]]
 
@@ -132,10 +133,11 @@ class Verdict:
         }
 
 
-def float_parity(reference: Predictor, engine: Predictor, notes: Sequence[Note]) -> Check:
-    """Compare the engine's float model with torch: it must find the very same spans."""
+def float_parity(reference: Sequence[Reading], engine: Predictor) -> Check:
+    """Compare the engine's float model with what torch read: it must find the very same spans."""
     moved, changed = [0.0], 0
-    for ours, theirs in zip(reference.read(notes), engine.read(notes), strict=True):
+    found = engine.read(reading.note for reading in reference)
+    for ours, theirs in zip(reference, found, strict=True):
         moved.append(float(np.abs(ours.logits - theirs.logits).max(initial=0.0)))
         changed += len(_spans(ours.entities) ^ _spans(theirs.entities))
     largest = float(np.max(moved))  # not a number, if any is
@@ -143,8 +145,8 @@ def float_parity(reference: Predictor, engine: Predictor, notes: Sequence[Note])
     refusals: tuple[str, ...] = ()
     if changed or not largest <= MAX_FLOAT_LOGIT_CHANGE:
         refusals = (f"{said}; the model was not converted faithfully",)
-    facts = {"notes": len(notes), "max_logit_change": largest, "spans_changed": changed}
-    return Check(facts, f"{said}, on {len(notes)} notes", refusals)
+    facts = {"notes": len(reference), "max_logit_change": largest, "spans_changed": changed}
+    return Check(facts, f"{said}, on {len(reference)} notes", refusals)
 
 
 def invariance(result: Invariance) -> Check:

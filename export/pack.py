@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,7 @@ from clin_edge.core.errors import GateError, InputError
 from clin_edge.core.labelled import Labelled
 from clin_edge.core.manifest import Manifest
 from clin_edge.core.notes import Note
-from clin_edge.core.predict import Predictor
+from clin_edge.core.predict import Predictor, Reading
 from clin_edge.core.score import Scores, score
 from clin_edge.distill.config import Card
 from clin_edge.distill.student import Student
@@ -140,10 +140,11 @@ def _evidence(student: Student, order: Order) -> Evidence:
         gold[name] = (known, find_with(reference, known))
     types = frozenset(student.scheme.types)
 
-    def read(notes: Sequence[Note]) -> list[Labelled]:
-        return [Labelled(r.note, tuple(r.entities), types) for r in reference.read(notes)]
+    def labelled(readings: Iterable[Reading]) -> list[Labelled]:
+        return [Labelled(r.note, tuple(r.entities), types) for r in readings]
 
-    return Evidence(read(order.golden), read(order.compared), gold)
+    readings = list(reference.read(order.golden))
+    return Evidence(labelled(readings), readings, labelled(reference.read(order.compared)), gold)
 
 
 def _export(student: Student, order: Order, evidence: Evidence, folder: Path, say: Say) -> _Made:
@@ -173,9 +174,8 @@ def _export(student: Student, order: Order, evidence: Evidence, folder: Path, sa
         content = backend.files(model)
         alone = replace(manifest, engines=(backend.engine,), precision="fp32")
         draft = write_bundle(folder / f"float-{backend.engine}", alone, {**common, **content})
-        notes = [item.note for item in evidence.golden]
         engine = _open(draft, backend.engine).predictor
-        parity[backend.engine] = gate.float_parity(student.predictor, engine, notes)
+        parity[backend.engine] = gate.float_parity(evidence.readings, engine)
         say(parity[backend.engine].said)
         if order.precision == "int8":
             say(f"quantising to INT8 on {len(windows)} windows of {len(order.calibration)} notes")
@@ -208,14 +208,14 @@ def _judge(
         session = open_session(pipeline.bundle, engine=engine, threads=usable_threads())
         changes = check_invariance(pipeline.bundle, session, cut_notes(evidence.golden))
         checks["invariance"] = gate.invariance(changes)
-        golden = gate.agreement(
-            evidence.golden, find_with(predictor, evidence.golden), judged=False
-        )
+        judged_so = not evidence.gold
+        found = find_with(predictor, evidence.golden)
+        golden = gate.agreement(evidence.golden, found, judged=judged_so)
         golden_agreement = min(golden_agreement, golden.facts["f1"])
-        compared = evidence.compared or evidence.golden
-        checks["agreement"] = gate.agreement(
-            compared, find_with(predictor, compared), judged=not evidence.gold
-        )
+        checks["agreement"] = golden
+        if evidence.compared:
+            found = find_with(predictor, evidence.compared)
+            checks["agreement"] = gate.agreement(evidence.compared, found, judged=judged_so)
         for name, (gold, by_float) in evidence.gold.items():
             found = find_with(predictor, gold)
             checks[f"gold: {name}"] = gate.on_gold(name, gold, by_float, found, order.limits)

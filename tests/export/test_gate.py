@@ -136,7 +136,7 @@ FOUND = Entity(Span(0, 2), "A", 0.9)
     ],
 )
 def test_float_must_be_faithful(engine: Says, refused: bool) -> None:
-    check = gate.float_parity(Says(1.0, FOUND), engine, [Note("n", "abc")])
+    check = gate.float_parity(list(Says(1.0, FOUND).read([Note("n", "abc")])), engine)
     assert bool(check.refusals) is refused
     assert check.facts["notes"] == 1
 
@@ -158,7 +158,7 @@ def test_answers_that_depend_on_the_batch_are_refused() -> None:
     [(10, {}, "not judged"), (200, {}, "passed"), (10, {"dev": ([], {})}, "passed")],
 )
 def test_a_verdict_says_what_judged(n_compared: int, gold, verdict: str) -> None:
-    evidence = Evidence(items(1, "A"), items(n_compared, "A"), gold)
+    evidence = Evidence(items(1, "A"), [], items(n_compared, "A"), gold)
     fine = {"openvino": {"agreement": Check({"f1": 1.0}, "fine")}}
     facts = Verdict("int8", fine, evidence, 0.98765, Limits()).as_dict()
     assert (facts["verdict"], facts["gold_used"]) == (verdict, bool(gold))
