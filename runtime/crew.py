@@ -10,29 +10,27 @@ from __future__ import annotations
 
 import json
 import queue
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from clin_edge.core import errors
 from clin_edge.core.errors import ClinEdgeError, CoverageError
 from clin_edge.core.notes import Note
 from clin_edge.runtime import frames
-from clin_edge.runtime.frames import Order
+from clin_edge.runtime.frames import Frame, Order
 from clin_edge.runtime.memory import resident_bytes
+from clin_edge.runtime.outputs import Done
 from clin_edge.runtime.worker import NotesReader
+from clin_edge.runtime.worker_process import Piece, WorkerProcess
 
 _TICK_S = 0.1
 _LOAD_S = 600.0  # to load a model from a slow disk
 _LONG_CHARS = 100_000
 _HOPELESS = 10  # notes that fail before a single one is read: the fault is not theirs
-_COMMAND = (sys.executable, "-P", "-m", "clin_edge.runtime.worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,31 +46,6 @@ class Limits:
     def seconds(self, note: Note) -> float:
         """Give how long this note may take."""
         return self.note_timeout_s * max(1, -(-len(note.text) // _LONG_CHARS))
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What became of a chunk of notes: lines, counts, and id and reason of those set aside."""
-
-    lines: bytes
-    notes: int
-    words: int
-    entities: int
-    aside: tuple[tuple[str, str], ...]
-
-
-@dataclass(slots=True, eq=False)
-class _Piece:
-    """Notes given to one worker at once: a chunk, or a part of it that is given again."""
-
-    chunk: int
-    first: int
-    notes: Sequence[Note]
-    alone: bool = False
-
-    def cut(self, start: int, end: int, *, alone: bool = False) -> list[_Piece]:
-        part = self.notes[start:end]
-        return [_Piece(self.chunk, self.first + start, part, alone)] if part else []
 
 
 @dataclass(slots=True, eq=False)
@@ -93,55 +66,6 @@ class _Chunk:
             entities=sum(tally["entities"] for _, tally, _ in parts),
             aside=tuple((note_id, reason) for _, note_id, reason in sorted(self.aside)),
         )
-
-
-class _Worker:
-    """A worker process, and what was last heard of it."""
-
-    def __init__(self, order: bytes, events: queue.Queue[Any]) -> None:
-        self.process = subprocess.Popen(
-            _COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=-1
-        )
-        self.piece: _Piece | None = None
-        self.ready = False
-        self.fault = "crash"
-        self.encoding: int | None = None
-        self.given = self.heard = time.monotonic()
-        self._events = events
-        threading.Thread(target=self._listen, daemon=True).start()
-        self._send(frames.ORDER, order)
-
-    def give(self, piece: _Piece) -> None:
-        """Have the worker read a piece."""
-        self.piece, self.encoding = piece, None
-        self.given = self.heard = time.monotonic()
-        self._send(frames.NOTES, frames.pack_notes(piece.notes))
-
-    def stop(self) -> None:
-        """Kill the process; it has nothing to lose."""
-        self.process.kill()
-        self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout):
-            with suppress(OSError):
-                cast(Any, stream).close()
-
-    def _send(self, kind: bytes, content: bytes) -> None:
-        with suppress(OSError):  # it died: the listener tells
-            frames.send(cast(Any, self.process.stdin), kind, content)
-
-    def _listen(self) -> None:
-        while True:
-            try:
-                frame = frames.receive(cast(Any, self.process.stdout))
-            except (OSError, ValueError):
-                frame = None
-            self.heard = time.monotonic()
-            if frame is not None and frame[0] == frames.BEAT:
-                self.encoding = int(frame[1]) if frame[1] else None
-                continue
-            self._events.put((self, frame))
-            if frame is None:
-                return
 
 
 class Alone:
@@ -173,7 +97,7 @@ class Crew:
         self._order = order.to_json()
         self._limits = limits
         self._events: queue.Queue[Any] = queue.Queue()
-        self._workers = [_Worker(self._order, self._events) for _ in range(workers)]
+        self._workers = [WorkerProcess(self._order, self._events) for _ in range(workers)]
         self._n_read = self._n_aside = self._n_stillborn = 0
 
     def loaded(self) -> dict[str, Any]:
@@ -200,7 +124,7 @@ class Crew:
         room = threading.Semaphore(2 * len(self._workers) + 1)
         feeder = threading.Thread(target=self._feed, args=(chunks, room), daemon=True)
         feeder.start()
-        todo: deque[_Piece] = deque()
+        todo: deque[Piece] = deque()
         waiting: dict[int, _Chunk] = {}
         n_fed = n_given = 0
         ended, failure = False, None
@@ -221,7 +145,7 @@ class Crew:
             if source is feeder:
                 if isinstance(said, Sequence):
                     waiting[n_fed] = _Chunk(len(said), len(said))
-                    todo.append(_Piece(n_fed, 0, said))
+                    todo.append(Piece(n_fed, 0, said))
                     n_fed += 1
                 else:
                     ended, failure = True, said
@@ -249,8 +173,8 @@ class Crew:
             self._events.put((me, error))
 
     def _heard(
-        self, worker: _Worker, frame: tuple[bytes, bytes] | None, waiting: dict[int, _Chunk]
-    ) -> list[_Piece]:
+        self, worker: WorkerProcess, frame: Frame | None, waiting: dict[int, _Chunk]
+    ) -> list[Piece]:
         """Take what a worker says; give the pieces that must be read again."""
         piece = worker.piece
         if piece is None:
@@ -275,8 +199,8 @@ class Crew:
         return self._failed(piece, reason, worker.encoding, waiting)
 
     def _failed(
-        self, piece: _Piece, reason: str, suspect: int | None, waiting: dict[int, _Chunk]
-    ) -> list[_Piece]:
+        self, piece: Piece, reason: str, suspect: int | None, waiting: dict[int, _Chunk]
+    ) -> list[Piece]:
         """Give the pieces of a piece that failed, or set its only note aside."""
         n_notes = len(piece.notes)
         if n_notes == 1 and piece.alone:
@@ -300,7 +224,9 @@ class Crew:
             ]
         return [*piece.cut(0, n_notes // 2), *piece.cut(n_notes // 2, n_notes)]
 
-    def _born(self, worker: _Worker, frame: tuple[bytes, bytes] | None) -> dict[str, Any] | None:
+    def _born(
+        self, worker: WorkerProcess, frame: tuple[bytes, bytes] | None
+    ) -> dict[str, Any] | None:
         """Take a worker's first words."""
         if frame is not None and frame[0] == frames.READY:
             worker.ready = True
@@ -319,10 +245,10 @@ class Crew:
         self._replace(worker)
         return None
 
-    def _replace(self, worker: _Worker) -> None:
+    def _replace(self, worker: WorkerProcess) -> None:
         worker.stop()
         place = self._workers.index(worker)
-        self._workers[place] = _Worker(self._order, self._events)
+        self._workers[place] = WorkerProcess(self._order, self._events)
 
     def _watch(self) -> None:
         """Kill workers that take too long or too much; their listeners tell of it."""

@@ -16,6 +16,7 @@ from clin_edge.core.errors import ClinEdgeError
 from clin_edge.core.notes import read_notes
 from clin_edge.core.records import Record
 from clin_edge.runtime.durable import DurableOutput
+from clin_edge.runtime.outputs import Done
 from clin_edge.runtime.pipeline import Pipeline
 from clin_edge.runtime.writers.lines import jsonl_line
 
@@ -61,7 +62,7 @@ def run_demo(
 def _write(records: Sequence[Record], out: Path) -> None:
     lines = "".join(jsonl_line(record, with_text=True) for record in records)
     with DurableOutput(out, {}, resume=False) as output:
-        output.add(lines.encode(), notes=len(records), words=0, entities=0)
+        output.add(Done(lines.encode(), len(records)))
         output.finish()
 
 

@@ -27,6 +27,7 @@ from clin_edge.runtime.journal import (
     read_journal,
     terms_line,
 )
+from clin_edge.runtime.outputs import Done
 from clin_edge.runtime.writers.partial import cannot_write, partial_name
 
 
@@ -141,23 +142,16 @@ class DurableOutput:
         self._disk.sync(self._spool_fd)
         self._disk.sync(self._journal_fd)
 
-    def add(
-        self,
-        lines: bytes,
-        *,
-        notes: int,
-        words: int,
-        entities: int,
-        aside: tuple[tuple[str, str], ...] = (),
-    ) -> None:
+    def add(self, done: Done) -> None:
         """Make a chunk durable: once this returns, no power cut takes it away.
 
         Raises:
             InputError: If the disk is full or fails; what came before holds.
         """
-        chunk = Chunk(notes, words, entities, len(lines), digest_of(lines), aside)
+        digest = digest_of(done.lines)
+        chunk = Chunk(done.notes, done.words, done.entities, len(done.lines), digest, done.aside)
         with cannot_write(self._out):
-            self._disk.write(self._spool_fd, lines)
+            self._disk.write(self._spool_fd, done.lines)
             self._disk.sync(self._spool_fd)
             self._disk.write(self._journal_fd, chunk_line(chunk))
             self._disk.sync(self._journal_fd)

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any
 
 from clin_edge.core.batching import BATCH_TOKENS
 from clin_edge.core.bundle import Bundle
 from clin_edge.core.errors import InputError
 from clin_edge.core.lines import NoteError
-from clin_edge.core.logs import log
 from clin_edge.core.notes import STDIN, Note, NoteFormat, check_notes, read_notes
-from clin_edge.runtime.crew import Alone, Crew, Done, Limits
-from clin_edge.runtime.disk import Disk
+from clin_edge.runtime.crew import Alone, Crew, Limits
 from clin_edge.runtime.durable import DurableOutput, terms_of
 from clin_edge.runtime.frames import Order
+from clin_edge.runtime.outputs import Done, Output, StdoutOutput
 from clin_edge.runtime.pipeline import open_default_or
+from clin_edge.runtime.quarantine import write_quarantine
 from clin_edge.runtime.threads import usable_threads
 from clin_edge.runtime.writers import Format, format_named
 from clin_edge.runtime.writers.partial import cannot_write, partial_name
@@ -83,40 +81,6 @@ class Tally:
     words_before: int = 0
 
 
-class Output(Protocol):
-    """Where chunks go; see ``DurableOutput``."""
-
-    notes: int
-    words: int
-    entities: int
-    aside: list[tuple[str, str]]
-    finished: bool
-
-    def __enter__(self) -> Self:
-        """Give itself."""
-        ...
-
-    def __exit__(self, *_: object) -> None:
-        """Let go of the place."""
-        ...
-
-    def add(
-        self,
-        lines: bytes,
-        *,
-        notes: int,
-        words: int,
-        entities: int,
-        aside: tuple[tuple[str, str], ...],
-    ) -> None:
-        """Take a chunk; raises ``InputError`` if the place cannot."""
-        ...
-
-    def finish(self, make: Callable[[Path, Path], None] | None = None) -> None:
-        """Complete the output."""
-        ...
-
-
 def extract(job: Extraction, *, tell: Callable[[Tally], None] = lambda _: None) -> Tally:
     """Find the entities of all notes and write a record for each.
 
@@ -150,7 +114,7 @@ def extract(job: Extraction, *, tell: Callable[[Tally], None] = lambda _: None) 
         header = fmt.header.encode()
         advice = "" if STDIN in job.places else "; the same command with --resume goes on"
         output: Output = (
-            _Stdout(header)
+            StdoutOutput(header)
             if job.out is None
             else DurableOutput(job.out, terms, resume=job.resume, header=header, advice=advice)
         )
@@ -168,17 +132,11 @@ def extract(job: Extraction, *, tell: Callable[[Tally], None] = lambda _: None) 
                 refused.clear()  # all are read once more
                 notes = read_notes(job.places, job.note_format, refused=refuse)
                 for done in crew.read(chunks(islice(notes, output.notes, None))):
-                    output.add(
-                        done.lines,
-                        notes=done.notes,
-                        words=done.words,
-                        entities=done.entities,
-                        aside=done.aside,
-                    )
+                    output.add(done)
                     _count(tally, done)
                     tell(tally)
             tally.aside += len(refused)
-            _write_quarantine(job, refused, output.aside)
+            write_quarantine(job.quarantine, job.out, refused, output.aside)
             output.finish(fmt.make)
         return tally
     finally:
@@ -211,44 +169,6 @@ def chunks(notes: Iterable[Note]) -> Iterator[list[Note]]:
         yield chunk
     if failure is not None:
         raise failure
-
-
-class _Stdout:
-    """Records on stdout, which nobody can make durable."""
-
-    def __init__(self, header: bytes) -> None:
-        self.notes = self.words = self.entities = 0
-        self.finished = False
-        self.aside: list[tuple[str, str]] = []
-        self._put(header)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def add(
-        self,
-        lines: bytes,
-        *,
-        notes: int,
-        words: int,
-        entities: int,
-        aside: tuple[tuple[str, str], ...],
-    ) -> None:
-        """Write lines; the counts are for outputs that can be resumed."""
-        del notes, words, entities
-        self.aside.extend(aside)
-        self._put(lines)
-
-    def finish(self, make: Callable[[Path, Path], None] | None = None) -> None:
-        """Do nothing more: all is written."""
-
-    def _put(self, lines: bytes) -> None:
-        with cannot_write("stdout"):
-            sys.stdout.write(lines.decode())
-            sys.stdout.flush()
 
 
 def _order(job: Extraction, bundle: Bundle, day: str) -> Order:
@@ -300,42 +220,6 @@ def _check_places(job: Extraction, fmt: Format) -> None:
 
 
 _ENDINGS = (".partial", ".journal", ".making")
-
-
-def _write_quarantine(
-    job: Extraction, refused: Sequence[NoteError], aside: Sequence[tuple[str, str]]
-) -> None:
-    """Tell which notes are not in the output: in the file named, beside the output, or on stderr.
-
-    A line holds id, place in the input where known, and reason; never a note's text.
-    """
-    lines = [{"id": e.note_id or None, "where": e.where, "reason": e.reason} for e in refused]
-    lines += [{"id": note_id, "reason": reason} for note_id, reason in aside]
-    place = job.quarantine
-    if place is None and job.out is not None:
-        place = job.out.with_name(job.out.name + ".quarantine.jsonl")
-        if not lines:
-            with cannot_write(place):
-                place.unlink(missing_ok=True)  # an earlier run's
-            return
-    if place is None:
-        for note_id, reason in aside:
-            log.warning("note %r was set aside (%s)", note_id, reason)
-        return
-    disk, making = Disk(), place.with_name(place.name + ".making")
-    with cannot_write(place):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        disk.remove(making)
-        fd = disk.open(making)
-        try:
-            disk.write(fd, "".join(json.dumps(line) + "\n" for line in lines).encode())
-            disk.sync(fd)
-        finally:
-            disk.close(fd)
-        disk.replace(making, place)
-    if lines:
-        said = "1 note was" if len(lines) == 1 else f"{len(lines):,} notes were"
-        log.warning("%s set aside; see %s", said, place)
 
 
 def _count(tally: Tally, done: Done) -> None:

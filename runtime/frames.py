@@ -16,6 +16,9 @@ from clin_edge.core.notes import Note
 
 _HEAD = struct.Struct(">cQ")
 
+Frame = tuple[bytes, bytes]
+"""Kind and content."""
+
 ORDER = b"O"  # to a worker: an Order
 NOTES = b"N"  # to a worker: notes to read
 READY = b"R"  # from a worker: what it loaded, as JSON
@@ -69,7 +72,7 @@ def send(stream: IO[bytes], kind: bytes, content: bytes = b"") -> None:
     stream.flush()
 
 
-def receive(stream: IO[bytes]) -> tuple[bytes, bytes] | None:
+def receive(stream: IO[bytes]) -> Frame | None:
     """Read a frame: kind and content; None if the other side is gone."""
     head = stream.read(_HEAD.size)
     if len(head) < _HEAD.size:

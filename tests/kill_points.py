@@ -33,9 +33,9 @@ import sys, time
 from clin_edge.runtime import durable, extract
 extract.CHUNK_NOTES = 5
 add = durable.DurableOutput.add
-def slow(self, *lines, **counts):
+def slow(self, done):
     time.sleep(0.01)
-    add(self, *lines, **counts)
+    add(self, done)
 durable.DurableOutput.add = slow
 from clin_edge.cli import main
 main(sys.argv[1:])
@@ -79,17 +79,18 @@ def write_notes(path: Path, n_notes: int, random: Random) -> None:
             stream.write(json.dumps({"id": f"n{i}", "text": text}) + "\n")
 
 
-def trial(job: Job, expected: dict[str, bytes], took_s: float, random: Random) -> Counter[str]:
+def trial(
+    job: Job, expected: dict[str, bytes], n_chunks: int, took_s: float, random: Random
+) -> Counter[str]:
     """Kill one extraction a few times, then let it finish; raises ``AssertionError``."""
     met: Counter[str] = Counter()
     for _ in range(random.randrange(1, 5)):
         process = job.start()
-        try:
-            process.communicate(timeout=random.uniform(0, took_s))
-            met["finished before the kill"] += 1
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
+        await_moment(process, job.out, n_chunks, took_s, random)
+        killed = process.poll() is None
+        process.kill()
+        process.communicate()
+        if killed:
             met[stage(job.out)] += 1
         left = contents(job.out.parent)
         named = {name for name in left if name.split("/")[0] == job.out.name}
@@ -99,6 +100,25 @@ def trial(job: Job, expected: dict[str, bytes], took_s: float, random: Random) -
     assert process.returncode == 0, said.decode()
     assert contents(job.out.parent) == expected, "not the bytes of an unbroken run"
     return met
+
+
+def await_moment(
+    process: subprocess.Popen[bytes], out: Path, n_chunks: int, took_s: float, random: Random
+) -> None:
+    """Wait for a random moment: of the clock, or a little after a random chunk became safe."""
+    if random.random() < 0.15:
+        time.sleep(random.uniform(0, took_s))
+        return
+    wanted = random.randrange(n_chunks + 2)
+    journal = out.with_name(out.name + ".journal")
+    while process.poll() is None:
+        try:
+            if journal.read_bytes().count(b"\n") >= wanted + 1:
+                break
+        except OSError:  # not yet there
+            pass
+        time.sleep(0.002)
+    time.sleep(random.uniform(0, 0.03))
 
 
 def stage(out: Path) -> str:
@@ -149,7 +169,7 @@ def run(n_kills: int, *, seed: int, n_notes: int = 150, folder: Path) -> dict[st
         expected, took_s = unbroken[kind]
         job = Job(notes, bundle, place / "out", fmt, workers)
         met.setdefault(f"{fmt}, {workers} workers", Counter()).update(
-            trial(job, expected, took_s, random)
+            trial(job, expected, -(-n_notes // 5), took_s, random)
         )
     deadline = time.monotonic() + 60
     while left := orphans(str(bundle)):

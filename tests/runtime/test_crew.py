@@ -15,6 +15,7 @@ import pytest
 from clin_edge.core.errors import BundleError, ClinEdgeError, CoverageError
 from clin_edge.core.notes import Note
 from clin_edge.runtime import crew as crew_module
+from clin_edge.runtime import worker_process
 from clin_edge.runtime.crew import Alone, Crew, Limits
 from clin_edge.runtime.frames import Order
 from toy import toy_bundle
@@ -52,7 +53,7 @@ def read(order, chunks, *, workers: int = 1, limits: Limits = LIMITS):
 
 @pytest.fixture
 def faulty(monkeypatch) -> None:
-    monkeypatch.setattr(crew_module, "_COMMAND", FAULTY)
+    monkeypatch.setattr(worker_process, "COMMAND", FAULTY)
 
 
 def alone(order, notes: list[Note]) -> list[dict]:
@@ -134,7 +135,7 @@ def test_a_bundle_that_changes_after_it_was_opened_is_refused(order) -> None:
 
 
 def test_workers_that_die_at_once_are_not_tried_for_ever(order, monkeypatch) -> None:
-    monkeypatch.setattr(crew_module, "_COMMAND", (sys.executable, "-c", "import os; os._exit(3)"))
+    monkeypatch.setattr(worker_process, "COMMAND", (sys.executable, "-c", "import os; os._exit(3)"))
     crew = Crew(order, workers=2, limits=LIMITS)
     with pytest.raises(ClinEdgeError, match="worker processes die before they can work"):
         crew.loaded()
@@ -167,7 +168,7 @@ worker.main()
 
 def test_broken_windows_fail_the_run_and_not_the_note(order, monkeypatch) -> None:
     """That a character was not read is a defect of ours: no note is set aside for it."""
-    monkeypatch.setattr(crew_module, "_COMMAND", (sys.executable, "-P", "-c", BROKEN_WINDOWS))
+    monkeypatch.setattr(worker_process, "COMMAND", (sys.executable, "-P", "-c", BROKEN_WINDOWS))
     with pytest.raises(CoverageError, match="characters were read"):
         read(order, [good(3)])
 
@@ -175,9 +176,9 @@ def test_broken_windows_fail_the_run_and_not_the_note(order, monkeypatch) -> Non
 ORPHAN = """
 import json, os, sys
 from clin_edge.core.notes import Note
-from clin_edge.runtime import crew
+from clin_edge.runtime import crew, worker_process
 from clin_edge.runtime.frames import Order
-crew._COMMAND = tuple(json.loads(sys.argv[2]))
+worker_process.COMMAND = tuple(json.loads(sys.argv[2]))
 one = crew.Crew(Order.from_json(sys.argv[1]), workers=2, limits=crew.Limits(60, 10**10))
 def chunks():
     yield [Note("a", "HANG")]

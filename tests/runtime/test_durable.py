@@ -16,6 +16,7 @@ import pytest
 from clin_edge.core.errors import InputError
 from clin_edge.runtime.disk import Disk
 from clin_edge.runtime.durable import DurableOutput, terms_of
+from clin_edge.runtime.outputs import Done
 from lossy_disk import FailingDisk, LossyDisk, PowerCut
 
 TERMS = {"bundle": "b1", "input": "i1", "set of options": ["jsonl", True, 0.0]}
@@ -45,7 +46,7 @@ def run(out: Path, make: Make | None = None, *, resume: bool = True, disk: Disk 
     with DurableOutput(out, TERMS, resume=resume, header=HEADER, disk=disk) as output:
         if not output.finished:
             for lines, aside in list(zip(CHUNKS, ASIDE, strict=True))[output.notes :]:
-                output.add(lines, notes=1, words=2, entities=3, aside=aside)
+                output.add(Done(lines, 1, 2, 3, aside))
         assert output.aside == list(itertools.chain(*ASIDE))
         assert (output.notes, output.words, output.entities) == (4, 8, 12)
         output.finish(make)
@@ -163,7 +164,7 @@ def test_a_file_that_may_grow_no_further_keeps_what_fits(tmp_path: Path) -> None
 def stop_after(out: Path, n_chunks: int, terms: dict = TERMS) -> None:
     with DurableOutput(out, terms, resume=False, header=HEADER) as output:
         for lines in CHUNKS[:n_chunks]:
-            output.add(lines, notes=1, words=2, entities=3)
+            output.add(Done(lines, 1, 2, 3))
 
 
 @pytest.mark.parametrize("key", TERMS)
@@ -195,7 +196,7 @@ def test_a_spool_that_was_altered_is_trusted_up_to_there(tmp_path: Path, place: 
     with DurableOutput(out, TERMS, resume=True, header=HEADER) as output:
         assert output.notes == (0 if -1 < place < len(HEADER) + 8 else 2 if place > 0 else 3)
         for lines in CHUNKS[output.notes :]:
-            output.add(lines, notes=1, words=2, entities=3)
+            output.add(Done(lines, 1, 2, 3))
         output.finish()
     assert out.read_bytes() == WHOLE
 
@@ -214,10 +215,10 @@ def test_a_journal_that_is_none_is_begun_anew(tmp_path: Path, garbage: bytes) ->
 def test_two_runs_do_not_write_one_output(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with DurableOutput(out, TERMS, resume=True, header=HEADER) as output:
-        output.add(CHUNKS[0], notes=1, words=2, entities=3)
+        output.add(Done(CHUNKS[0], 1, 2, 3))
         with pytest.raises(InputError, match="another run is writing it"):
             DurableOutput(out, TERMS, resume=True, header=HEADER)
-        output.add(CHUNKS[1], notes=1, words=2, entities=3)
+        output.add(Done(CHUNKS[1], 1, 2, 3))
     with DurableOutput(out, TERMS, resume=True, header=HEADER) as output:
         assert output.notes == 2
 
