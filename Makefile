@@ -28,7 +28,8 @@ demo: .venv/.done ## read the sample notes with the default bundle, in colour
 
 test: .venv-dev/.done ## run every check, then the tests
 	@status=0; $(MAKE) --no-print-directory check || status=1; \
-	$(OFFLINE) $(DEV)/python -m pytest $(ARGS) || status=1; exit $$status
+	OMP_NUM_THREADS=1 $(OFFLINE) $(DEV)/python -m pytest --numprocesses auto $(ARGS) || status=1; \
+	exit $$status
 
 check: .venv-dev/.done ## formatter, linter, types and layers; silent when all is well
 	$(call silent,$(DEV)/ruff format --check .)

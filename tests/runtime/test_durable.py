@@ -14,6 +14,7 @@ from random import Random
 import pytest
 
 from clin_edge.core.errors import InputError
+from clin_edge.runtime import durable
 from clin_edge.runtime.disk import Disk
 from clin_edge.runtime.durable import DurableOutput, terms_of
 from clin_edge.runtime.outputs import Done
@@ -177,12 +178,14 @@ def test_other_terms_are_refused_and_nothing_is_lost(tmp_path: Path, key: str) -
     assert contents(tmp_path) == before
 
 
-def test_without_resume_it_is_begun_anew_and_said_so(tmp_path: Path, caplog) -> None:
+def test_without_resume_it_is_begun_anew_and_said_so(tmp_path: Path, monkeypatch) -> None:
     out = tmp_path / "out"
     stop_after(out, 2)
-    caplog.clear()
+    said: list[str] = []
+    monkeypatch.setattr(durable.log, "warning", lambda text, *args: said.append(text % args))
     run(out, resume=False)
-    assert "begun anew; 2 notes of a run that was stopped are dropped" in caplog.text
+    (line,) = said
+    assert "begun anew; 2 notes of a run that was stopped are dropped" in line
     assert contents(tmp_path) == {"out": WHOLE}
 
 

@@ -49,18 +49,15 @@ def test_where_nobody_watches_nothing_is_said_until_the_end(clock, capsys) -> No
     )
 
 
-def test_a_monitor_gets_json_and_nothing_else(clock, capsys) -> None:
+def test_a_monitor_gets_json_and_nothing_else(clock, capsys, monkeypatch) -> None:
     handler = logging.StreamHandler()
-    logging.root.addHandler(handler)
-    try:
-        shown = Progress(live=None, as_json=True)
-        clock[0] += 2
-        shown.tell(Tally(total=10, notes=5, words=100, entities=3))
-        logging.getLogger("clin_edge").warning('%s: a "warning"', "x")
-        shown.end(Tally(total=10, notes=10, words=200, entities=6))
-        shown.fail("out: cannot be written", 3)
-    finally:
-        logging.root.removeHandler(handler)
+    monkeypatch.setattr(logging.root, "handlers", [handler])  # not pytest's own
+    shown = Progress(live=None, as_json=True)
+    clock[0] += 2
+    shown.tell(Tally(total=10, notes=5, words=100, entities=3))
+    handler.handle(logging.LogRecord("n", 30, "p", 1, '%s: a "warning"', ("x",), None))
+    shown.end(Tally(total=10, notes=10, words=200, entities=6))
+    shown.fail("out: cannot be written", 3)
     events = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [event["event"] for event in events] == ["progress", "warning", "done", "error"]
     assert events[0]["of"] == 10
