@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,11 +107,12 @@ class Crew:
         Raises:
             ClinEdgeError: As the worker's, or if it dies.
         """
-        while True:
-            worker, frame = self._events.get()
-            said = self._born(worker, frame)
-            if said is not None:
-                return said
+        said = None
+        while said is None:
+            with suppress(queue.Empty):
+                said = self._born(*self._events.get(timeout=_TICK_S))
+            self._watch()
+        return said
 
     def read(self, chunks: Iterable[Sequence[Note]]) -> Iterator[Done]:
         """Read chunks; give what became of each, in order.

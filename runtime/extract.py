@@ -13,7 +13,7 @@ from clin_edge.core.batching import BATCH_TOKENS
 from clin_edge.core.bundle import Bundle
 from clin_edge.core.errors import InputError
 from clin_edge.core.lines import NoteError
-from clin_edge.core.notes import STDIN, Note, NoteFormat, check_notes, read_notes
+from clin_edge.core.notes import STDIN, Fingerprint, Note, NoteFormat, check_notes, read_notes
 from clin_edge.runtime.crew import Alone, Crew, Limits
 from clin_edge.runtime.durable import DurableOutput, terms_of
 from clin_edge.runtime.frames import Order
@@ -130,11 +130,17 @@ def extract(job: Extraction, *, tell: Callable[[Tally], None] = lambda _: None) 
             )
             if not output.finished:
                 refused.clear()  # all are read once more
-                notes = read_notes(job.places, job.note_format, refused=refuse)
+                read = Fingerprint()
+                notes = read.of(read_notes(job.places, job.note_format, refused=refuse))
                 for done in crew.read(chunks(islice(notes, output.notes, None))):
                     output.add(done)
                     _count(tally, done)
                     tell(tally)
+                if STDIN not in job.places and read.hexdigest() != seen.fingerprint:
+                    raise InputError(
+                        "the notes were changed while they were read, so no one can say what was "
+                        "found in which; run the command again without --resume"
+                    )
             tally.aside += len(refused)
             write_quarantine(job.quarantine, job.out, refused, output.aside)
             output.finish(fmt.make)

@@ -155,6 +155,16 @@ def test_a_worker_shows_and_leaves_no_text(order) -> None:
     crew.stop()
 
 
+def test_a_worker_that_never_loads_is_not_waited_for_for_ever(order, monkeypatch) -> None:
+    sleeper = (sys.executable, "-c", "import time; time.sleep(3600)")
+    monkeypatch.setattr(worker_process, "COMMAND", sleeper)
+    monkeypatch.setattr(crew_module, "_LOAD_S", 0.3)
+    crew = Crew(order, workers=1, limits=LIMITS)
+    with pytest.raises(ClinEdgeError, match=r"die before they can work \(time\)"):
+        crew.loaded()
+    crew.stop()
+
+
 BROKEN_WINDOWS = """
 from clin_edge.core import windows, encode
 from clin_edge.runtime import worker

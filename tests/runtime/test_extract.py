@@ -120,6 +120,22 @@ def test_threads_workers_and_batches_may_change_on_the_way(bundle) -> None:
     assert Path("out").read_bytes() == Path("whole").read_bytes()
 
 
+def test_notes_that_change_under_the_work_are_not_passed_off_as_read(bundle) -> None:
+    write("notes.jsonl", NOTES)
+    real = extract_module.check_notes
+
+    def check_then_change(*args: object, **options: object) -> object:
+        seen = real(*args, **options)  # type: ignore[arg-type]
+        write("notes.jsonl", {**NOTES, "n0": "fever"})
+        return seen
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extract_module, "check_notes", check_then_change)
+        with pytest.raises(InputError, match="were changed while they were read"):
+            extract(job(bundle))
+    assert not Path("out").exists()
+
+
 def test_stdin_and_stdout_cannot_be_gone_on_with(bundle) -> None:
     with pytest.raises(InputError, match="--resume cannot read stdin"):
         extract(job(bundle, places=("-",), resume=True))

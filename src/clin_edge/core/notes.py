@@ -158,6 +158,26 @@ def _misfit(where: str, note: Note, fmt: NoteFormat, seen: SeenIds) -> NoteError
     return None
 
 
+class Fingerprint:
+    """A hash of every id and text that went by, in order."""
+
+    def __init__(self) -> None:
+        """Begin with no note."""
+        self._hashed = blake2b(digest_size=16)
+
+    def of(self, notes: Iterable[Note]) -> Iterator[Note]:
+        """Pass notes on, and remember them."""
+        for note in notes:
+            for part in (note.id.encode(), note.text.encode()):
+                self._hashed.update(len(part).to_bytes(8, "little"))
+                self._hashed.update(part)
+            yield note
+
+    def hexdigest(self) -> str:
+        """Give the hash of the notes so far."""
+        return self._hashed.hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class NotesSeen:
     """How many notes there are, and a fingerprint of every id and text in order."""
@@ -182,15 +202,13 @@ def check_notes(
         InputError: As ``read_notes`` does.
     """
     again = [place for place in places if place != STDIN]
-    count, hashed = 0, blake2b(digest_size=16)
-    for note in read_notes(again, fmt, refused=refused) if again else ():
+    seen = Fingerprint()
+    count = 0
+    for note in seen.of(read_notes(again, fmt, refused=refused) if again else ()):
         count += 1
         if check is not None:
             check(note)
-        for part in (note.id.encode(), note.text.encode()):
-            hashed.update(len(part).to_bytes(8, "little"))
-            hashed.update(part)
-    return NotesSeen(count, hashed.hexdigest())
+    return NotesSeen(count, seen.hexdigest())
 
 
 def _read_place(place: str, fmt: NoteFormat) -> Iterator[tuple[str, Note | NoteError]]:
