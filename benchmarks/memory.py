@@ -2,7 +2,7 @@
 
     python benchmarks/memory.py NOTES --counts 1000 10000 100000 -o benchmarks/results/memory.json
 
-Notes are pieces of NOTES, 3 to 40 words long, each another one; every 500th is a whole note. The
+Notes are pieces of NOTES, 3 to 12 words long, each another one; every 500th is a whole note. The
 resident memory of the supervisor and of its workers is sampled five times a second (Linux).
 """
 
@@ -65,8 +65,8 @@ def pieces(texts: list[str]) -> Iterator[str]:
             yield text
             continue
         words = text.split()
-        start = random.randrange(max(1, len(words) - 40))
-        yield " ".join(words[start : start + random.randrange(3, 40)])
+        start = random.randrange(max(1, len(words) - 12))
+        yield " ".join(words[start : start + random.randrange(3, 13)])
 
 
 def watched(command: list[str]) -> dict[str, Any]:
