@@ -36,7 +36,7 @@ def test_a_file_of_no_known_kind_is_refused_and_the_kinds_are_listed(tmp_path, n
     [
         ("empty.jsonl", b""),
         ("blank.jsonl", b"\n \n\r\n"),
-        ("empty.jsonl.gz", gzip.compress(b"")),
+        ("empty.jsonl.gz", gzip.compress(b"", mtime=0)),
         ("empty.csv", b""),
         ("header.csv", b"id,text\n"),
         ("header.tsv", b"id\ttext\r\n\r\n"),
