@@ -139,10 +139,10 @@ def test_a_short_write_is_gone_on_with(tmp_path: Path, monkeypatch) -> None:
 FILLED = """
 import resource, signal, sys
 from pathlib import Path
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
 sys.path.insert(0, sys.argv[2])
 from test_durable import run
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # only now: no import may leave half a file behind
+resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
 run(Path(sys.argv[1]))
 """
 
@@ -152,7 +152,7 @@ def test_a_file_that_may_grow_no_further_keeps_what_fits(tmp_path: Path) -> None
     """Not a simulation: the system takes part of a write and refuses the rest."""
     out = tmp_path / "out"
     here = str(Path(__file__).parent)
-    command = [sys.executable, "-c", FILLED, str(out), here]
+    command = [sys.executable, "-B", "-c", FILLED, str(out), here]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(here).parent), *sys.path])}
     done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
     assert "InputError" in done.stderr
