@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, TypeVar
 
 import click
 
-if TYPE_CHECKING:
-    pass
+F = TypeVar("F", bound=Callable[..., Any])
 
 bundle_option = click.option(
     "--bundle",
@@ -18,6 +18,23 @@ bundle_option = click.option(
 threads_option = click.option(
     "--threads", type=click.IntRange(1, 512), help="Default: as many as this process may use."
 )
+
+
+def notes_options(command: F) -> F:
+    """Add the options that say where in a file notes stand, and how long one may be."""
+    for option in (
+        click.option(
+            "--max-note-chars",
+            type=click.IntRange(1),
+            default=10_000_000,
+            show_default=True,
+            help="Refuse longer notes.",
+        ),
+        click.option("--text-column", default="text", show_default=True, help="Where texts stand."),
+        click.option("--id-column", default="id", show_default=True, help="Where ids stand."),
+    ):
+        command = option(command)
+    return command
 
 
 @click.command()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clin_edge.core.errors import GateError
-from clin_edge.runtime.cli import threads_option
+from clin_edge.runtime.cli import notes_options, threads_option
 
 if TYPE_CHECKING:
     from clin_edge.runtime.diff import Diff, Limits, Row
@@ -52,15 +52,7 @@ _BUNDLE = click.Path(path_type=Path)
     show_default=True,
     help="What runs both models.",
 )
-@click.option("--id-column", default="id", show_default=True, help="Where ids stand.")
-@click.option("--text-column", default="text", show_default=True, help="Where texts stand.")
-@click.option(
-    "--max-note-chars",
-    type=click.IntRange(1),
-    default=10_000_000,
-    show_default=True,
-    help="Refuse longer notes.",
-)
+@notes_options
 def diff(
     old: Path,
     new: Path,
@@ -88,13 +80,14 @@ def diff(
     """
     from clin_edge.core.notes import NoteFormat, check_notes, read_notes
     from clin_edge.runtime.diff import Limits, diff_bundles
+    from clin_edge.runtime.notes_parquet import READERS
     from clin_edge.runtime.pipeline import Pipeline
 
     try:
         limits = Limits(max_change, max_label_change)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    note_format = NoteFormat(id_column, text_column, max_note_chars)
+    note_format = NoteFormat(id_column, text_column, max_note_chars, READERS)
     check_notes(notes, note_format)
     before, after = (
         Pipeline.from_bundle(path, engine=engine, threads=threads) for path in (old, new)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from clin_edge.core.errors import QUARANTINED, ClinEdgeError
-from clin_edge.runtime.cli import bundle_option, threads_option
+from clin_edge.runtime.cli import bundle_option, notes_options, threads_option
 
 
 def _number(_: click.Context, __: click.Parameter, value: float) -> float:
@@ -71,15 +71,7 @@ def _number(_: click.Context, __: click.Parameter, value: float) -> float:
     show_default=True,
     help="What runs the model.",
 )
-@click.option("--id-column", default="id", show_default=True, help="Where ids stand.")
-@click.option("--text-column", default="text", show_default=True, help="Where texts stand.")
-@click.option(
-    "--max-note-chars",
-    type=click.IntRange(1),
-    default=10_000_000,
-    show_default=True,
-    help="Refuse longer notes.",
-)
+@notes_options
 @click.option(
     "--note-timeout",
     type=click.FloatRange(0, min_open=True),

@@ -19,10 +19,10 @@ from clin_edge.core.lines import read_json_lines
 from clin_edge.core.notes import (
     Note,
     NoteFormat,
-    SeenIds,
     check_notes,
     read_notes,
 )
+from clin_edge.core.seen_ids import SeenIds
 from reading import BOM, SECRET, line, pairs
 from strategies import notes, texts
 

@@ -1,7 +1,6 @@
 """Notes read in Arrow batches: the rows are the records of ``extract``, also in a Spark session.
 
-The session needs pyspark (extra ``spark``) and Java: ``make spark-test``. Without them those tests
-are skipped; the function itself is tried here on Arrow batches in any case.
+The session needs pyspark and Java (``make spark-test``); the rest is tried on Arrow batches alone.
 """
 
 from __future__ import annotations

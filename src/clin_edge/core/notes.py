@@ -17,8 +17,6 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import IO, cast
 
-import numpy as np
-
 from clin_edge.core.errors import InputError
 from clin_edge.core.lines import (
     BOM,
@@ -28,6 +26,7 @@ from clin_edge.core.lines import (
     json_lines,
     json_object,
 )
+from clin_edge.core.seen_ids import SeenIds
 
 STDIN = "-"
 _KINDS = (
@@ -73,36 +72,6 @@ class NoteFormat:
     text_column: str = "text"
     max_chars: int = MAX_NOTE_CHARS
     readers: Mapping[str, Reader] = field(default_factory=dict)
-
-
-class SeenIds:
-    """The ids met so far, at eight bytes each, to find one that comes twice.
-
-    It keeps 64-bit BLAKE2b digests: among three million different ids the chance of a false
-    alarm is below one in four million.
-    """
-
-    _RECENT = 65_536
-
-    def __init__(self) -> None:
-        """Start with none."""
-        self._recent: set[int] = set()
-        self._sorted = np.empty(0, dtype=np.uint64)
-
-    def add(self, note_id: str) -> bool:
-        """Remember ``note_id``; tell whether it is new."""
-        key = int.from_bytes(blake2b(note_id.encode(), digest_size=8).digest(), "little")
-        if key in self._recent:
-            return False
-        at = int(np.searchsorted(self._sorted, np.uint64(key)))
-        if at < len(self._sorted) and int(self._sorted[at]) == key:
-            return False
-        self._recent.add(key)
-        if len(self._recent) >= self._RECENT:
-            fresh = np.fromiter(self._recent, dtype=np.uint64, count=len(self._recent))
-            self._sorted = np.sort(np.concatenate([self._sorted, fresh]))
-            self._recent.clear()
-        return True
 
 
 def read_notes(
