@@ -3,7 +3,7 @@
     python benchmarks/invariance.py NOTES --bundle DIR -o benchmarks/results/invariance.json
 
 Every way to run is the command, `clin-edge extract`. Records are compared byte for byte, by id,
-with those of one worker, one thread, batches of 1,024 tokens, notes in order. A bundle for two
+with those of one worker, one thread, batches of 512 tokens, notes in order. A bundle for two
 engines is also compared between them: which spans differ, and by how much the scores of the others.
 """
 

@@ -30,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notes")
     parser.add_argument("--counts", type=int, nargs="+", default=[1_000, 10_000, 100_000])
-    parser.add_argument("--batch-tokens", type=int, default=1024)
+    parser.add_argument("--batch-tokens", type=int, default=512)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("-o", "--out", type=Path, required=True)
     args = parser.parse_args()

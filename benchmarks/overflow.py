@@ -124,6 +124,7 @@ def bundle_of(student: Student, model: Any, folder: Path) -> Bundle:
         scheme=student.scheme,
         max_tokens=student.max_tokens,
         overlap=student.overlap,
+        passage_tokens=student.passage_tokens,
         engines=("openvino",),
         precision="fp32" if folder.name == "float" else "int8",
         files={},

@@ -207,6 +207,7 @@ class Recipe:
     soft: SoftSettings = field(default_factory=SoftSettings)
     max_tokens: int = 256
     overlap: int = 32
+    passage_tokens: int = 32
     train: TrainSettings = field(default_factory=TrainSettings)
     sets: tuple[SetSpec, ...] = ()
     dev: tuple[SetSpec, ...] = ()
@@ -218,6 +219,8 @@ class Recipe:
         LabelScheme(self.labels)
         if not 0 <= self.overlap < self.max_tokens - N_SPECIAL:
             raise ValueError(f"max_tokens {self.max_tokens} has no room for overlap {self.overlap}")
+        if self.passage_tokens < 0:
+            raise ValueError(f"passage_tokens must be at least 0, got {self.passage_tokens}")
         check_distinct("dev", [spec.title for spec in self.dev])
         check_distinct("test", [spec.title for spec in self.tests])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import torch
 from transformers import AutoModelForTokenClassification
@@ -46,19 +47,14 @@ def start_student(
             seed=settings.seed,
             attention_dropout=settings.attention_dropout,
         )
+    student = replace(student, passage_tokens=recipe.passage_tokens)
     if recipe.keep_layers is not None:
         keep_layers(student.model, recipe.keep_layers)
     if prune_to is None:
         return student
     pruned = prune_vocabulary(student.model, student.tokenizer_json, [*texts, *prune_to])
-    return Student(
-        student.model,
-        pruned.tokenizer_json,
-        scheme,
-        recipe.max_tokens,
-        recipe.overlap,
-        {"pieces": pruned.kept, "pieces_before": pruned.before},
-    )
+    facts = {"pieces": pruned.kept, "pieces_before": pruned.before}
+    return replace(student, tokenizer_json=pruned.tokenizer_json, facts=facts)
 
 
 def start_tagger(recipe: Recipe, student: Student, guide: Guide | None) -> Tagger:

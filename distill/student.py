@@ -44,11 +44,17 @@ class Student:
     overlap: int
     facts: Mapping[str, Any]
     crf: CrfTables | None = None
+    passage_tokens: int = 0
 
     @property
     def encoder(self) -> Encoder:
         """The tokenizer and window plan, the very ones of the runtime."""
-        return Encoder(self.tokenizer_json, max_tokens=self.max_tokens, overlap=self.overlap)
+        return Encoder(
+            self.tokenizer_json,
+            max_tokens=self.max_tokens,
+            overlap=self.overlap,
+            passage_tokens=self.passage_tokens,
+        )
 
     @property
     def predictor(self) -> Predictor:
@@ -68,6 +74,7 @@ class Student:
             "tagging": self.scheme.tagging,
             "max_tokens": self.max_tokens,
             "overlap": self.overlap,
+            "passage_tokens": self.passage_tokens,
             **self.facts,
         }
         text = json.dumps(facts, indent=2, ensure_ascii=False)
@@ -163,11 +170,12 @@ def load_student(folder: Path) -> Student:
         if facts.pop("head", "linear") == "crf":
             crf = CrfTables.from_npz((folder / CRF_FILE).read_bytes(), len(scheme.tags))
         max_tokens, overlap = int(facts.pop("max_tokens")), int(facts.pop("overlap"))
+        passage_tokens = int(facts.pop("passage_tokens", 0))
         model = _load_weights(folder, head_is_new=False, local_files_only=True)
         tokenizer_json = (folder / "tokenizer.json").read_bytes()
         if model.config.num_labels != len(scheme.tags):
             raise ValueError(f"its head has {model.config.num_labels} tags, not {len(scheme.tags)}")
-    return Student(model, tokenizer_json, scheme, max_tokens, overlap, facts, crf)
+    return Student(model, tokenizer_json, scheme, max_tokens, overlap, facts, crf, passage_tokens)
 
 
 def _load_weights(place: str | Path, *, head_is_new: bool, **options: Any) -> Any:

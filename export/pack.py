@@ -160,6 +160,7 @@ def _export(student: Student, order: Order, evidence: Evidence, folder: Path, sa
         scheme=student.scheme,
         max_tokens=student.max_tokens,
         overlap=student.overlap,
+        passage_tokens=student.passage_tokens,
         engines=tuple(backend.engine for backend in chosen),
         precision=order.precision,
         files={},

@@ -41,6 +41,7 @@ class Extraction:
         bundle: A bundle's folder; None for the default one.
         quarantine: Where ids of notes that were set aside go, with a reason. If it is given, notes
             that cannot be read as promised are set aside too; without, the first one raises.
+        reuse: Remember what was made of the latest passages, for notes that repeat them.
         resume: Go on after what an earlier run made durable.
         workers: How many processes read notes at once; 0 reads them in this one, unwatched.
         threads: How many threads each has; None for an equal share of what may be used.
@@ -55,6 +56,7 @@ class Extraction:
     with_text: bool = True
     min_score: float = 0.0
     context: bool = False
+    reuse: bool = True
     engine: str = "auto"
     batch_tokens: int = BATCH_TOKENS
     workers: int = 1
@@ -189,6 +191,7 @@ def _order(job: Extraction, bundle: Bundle, day: str) -> Order:
         day=day,
         min_score=job.min_score,
         context=job.context,
+        reuse=job.reuse,
     )
 
 

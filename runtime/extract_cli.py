@@ -48,7 +48,7 @@ def _number(_: click.Context, __: click.Parameter, value: float) -> float:
 )
 @threads_option
 @click.option(
-    "--batch-tokens", type=click.IntRange(1), default=1024, show_default=True, help="Batch size."
+    "--batch-tokens", type=click.IntRange(1), default=512, show_default=True, help="Batch size."
 )
 @click.option(
     "--min-score",
@@ -62,6 +62,12 @@ def _number(_: click.Context, __: click.Parameter, value: float) -> float:
     default=True,
     show_default=True,
     help="Say of each entity if it is present, negated, possible, historical, ...",
+)
+@click.option(
+    "--reuse/--no-reuse",
+    default=True,
+    show_default=True,
+    help="Read a passage that notes repeat once; the answers are the same.",
 )
 @click.option("--no-text", is_flag=True, help="Write offsets and labels only, no words of notes.")
 @click.option(
@@ -103,6 +109,7 @@ def extract(
     batch_tokens: int,
     min_score: float,
     context: bool,
+    reuse: bool,
     no_text: bool,
     engine: str,
     id_column: str,
@@ -141,6 +148,7 @@ def extract(
         with_text=not no_text,
         min_score=min_score,
         context=context,
+        reuse=reuse,
         engine=engine,
         batch_tokens=batch_tokens,
         workers=workers,

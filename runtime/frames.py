@@ -42,6 +42,7 @@ class Order:
         day: When the notes are read (ISO), for formats that tell.
         min_score: Entities below are left out.
         context: Whether entities say if they are present, negated, ...
+        reuse: Whether passages that were read before are remembered.
     """
 
     bundle: str
@@ -54,6 +55,7 @@ class Order:
     day: str = ""
     min_score: float = 0.0
     context: bool = True
+    reuse: bool = True
 
     def to_json(self) -> bytes:
         """Write the order as bytes."""

@@ -12,11 +12,14 @@ from clin_edge.core.bundle import Bundle, open_bundle
 from clin_edge.core.crf import CRF_FILE, CrfTables
 from clin_edge.core.encode import Encoder
 from clin_edge.core.errors import BundleError, ClinEdgeError, MissingInstallError
+from clin_edge.core.manifest import Manifest
 from clin_edge.core.notes import Note
 from clin_edge.core.predict import Predictor
 from clin_edge.core.records import Record
+from clin_edge.core.repeats import Repeats
 from clin_edge.core.spans import Entity
 from clin_edge.runtime.ports import EngineSession
+from clin_edge.runtime.processor import Processor, processor
 from clin_edge.runtime.threads import usable_threads
 
 DEFAULT_BUNDLE = Path(__file__).parent / "model"
@@ -38,6 +41,7 @@ class Pipeline:
         session: Session,
         *,
         batch_tokens: int = BATCH_TOKENS,
+        reuse: bool = False,
     ) -> None:
         """Join a bundle and a session that runs its model; see ``from_bundle``.
 
@@ -51,10 +55,16 @@ class Pipeline:
             bundle.files["tokenizer.json"],
             max_tokens=manifest.max_tokens,
             overlap=manifest.overlap,
+            passage_tokens=manifest.passage_tokens,
         )
         self.bundle = bundle
         self.predictor = Predictor(
-            encoder, manifest.scheme, session, batch_tokens=batch_tokens, crf=crf
+            encoder,
+            manifest.scheme,
+            session,
+            batch_tokens=batch_tokens,
+            crf=crf,
+            repeats=Repeats() if reuse else None,
         )
 
     @classmethod
@@ -65,16 +75,18 @@ class Pipeline:
         engine: str = "auto",
         threads: int | None = None,
         batch_tokens: int = BATCH_TOKENS,
+        reuse: bool = True,
     ) -> Pipeline:
         """Open and verify a bundle, and load its model.
 
         Args:
             path: The bundle's folder; by default ``CLIN_EDGE_BUNDLE``, or else the one that comes
                 with the package.
-            engine: ``openvino``, ``onnxruntime``, or ``auto``: the first of these that the bundle
-                has a model for and that is installed.
+            engine: ``openvino``, ``onnxruntime``, or ``auto``: of those the bundle has a model for
+                and that are installed, the one that is faster on this processor.
             threads: By default as many as the process may use; see ``usable_threads``.
             batch_tokens: Bounds a batch, padding included; more memory, hardly more speed.
+            reuse: Remember what was made of the latest passages, for notes that repeat them.
 
         Raises:
             BundleError: If the bundle does not verify, cannot be read, or has no model for the
@@ -84,7 +96,7 @@ class Pipeline:
         bundle = open_default_or(path)
         threads = threads or usable_threads()
         session = open_session(bundle, engine=engine, threads=threads)
-        return cls(bundle, session, batch_tokens=batch_tokens)
+        return cls(bundle, session, batch_tokens=batch_tokens, reuse=reuse)
 
     def annotate(self, notes: Iterable[Note | str]) -> Iterator[tuple[Note, list[Entity]]]:
         """Yield each note and its entities, lazily and in order.
@@ -127,7 +139,7 @@ def open_session(bundle: Bundle, *, engine: str, threads: int) -> EngineSession:
         MissingInstallError: If the engine is not installed.
         ClinEdgeError: If it is installed and cannot be loaded.
     """
-    offered = bundle.manifest.engines
+    offered = engines_by_speed(bundle.manifest, processor())
     if engine != "auto" and engine not in offered:
         raise BundleError(
             f"{bundle.path}: has no model for {engine}, only for {', '.join(offered)}; "
@@ -149,6 +161,15 @@ def open_session(bundle: Bundle, *, engine: str, threads: int) -> EngineSession:
     if isinstance(reason, ModuleNotFoundError):
         raise MissingInstallError("onnxruntime" if name == "onnxruntime" else None, name)
     raise ClinEdgeError(f"{name} is installed but cannot be loaded ({reason}); install it again")
+
+
+def engines_by_speed(manifest: Manifest, here: Processor) -> tuple[str, ...]:
+    """Order a bundle's engines: OpenVINO first, but not for INT8 without instructions made for it.
+
+    A rule, and no race: two nights on one machine take the same engine, and find the same.
+    """
+    slow = manifest.precision == "int8" and here.prefers_float
+    return tuple(sorted(manifest.engines, reverse=not slow))
 
 
 def _as_notes(notes: Iterable[Note | str]) -> Iterator[Note]:

@@ -50,6 +50,16 @@ class Processor:
             return "works"
         return "slow" if has.get("AVX2") is False else "unknown"
 
+    @property
+    def prefers_float(self) -> bool:
+        """Whether OpenVINO multiplies faster in float here: on an x86 with AVX2, nothing newer.
+
+        There an INT8 model took 1.4 times as long in INT8 (``benchmarks/results/engines.json``).
+        """
+        has = self.instructions
+        newer = any(has.get(name) is not False for name in has if name != "AVX2")
+        return bool(has.get("AVX2")) and not newer
+
 
 def processor(root: Path = ROOT) -> Processor:
     """Look up this machine's processor; on Linux in ``/proc/cpuinfo`` below ``root``."""

@@ -25,7 +25,7 @@ GOLDEN = "golden.jsonl"
 MAX_LOGIT_CHANGE = 1e-4
 GOLDEN_DROP = 0.01
 GOLDEN_AT_LEAST = 0.90  # of a bundle that does not say how well it agreed where it was made
-BATCHES = (256, BATCH_TOKENS, 4 * BATCH_TOKENS)
+BATCHES = (256, 2 * BATCH_TOKENS, 8 * BATCH_TOKENS)
 _CUTS = (100, 200, 400, 800, 1600)
 
 

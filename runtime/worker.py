@@ -34,6 +34,8 @@ def main() -> None:
         quiet = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
             os.dup2(quiet, stream)
+    # OpenVINO's converter is a third of what importing it takes, and a worker converts nothing.
+    sys.modules["openvino.tools.ovc"] = None  # type: ignore[assignment]
     told: queue.Queue[tuple[bytes, bytes]] = queue.Queue()
     threading.Thread(target=_listen, args=(given, told), daemon=True).start()
     try:
@@ -73,7 +75,10 @@ class NotesReader:
             raise BundleError(f"{bundle.path}: was changed while it was in use")
         session = open_session(bundle, engine=order.engine, threads=order.threads)
         self._pipeline = Pipeline(
-            bundle, _Beating(session, self._beat), batch_tokens=order.batch_tokens
+            bundle,
+            _Beating(session, self._beat),
+            batch_tokens=order.batch_tokens,
+            reuse=order.reuse,
         )
         self._format: Format = format_named(order.fmt, with_text=order.with_text, day=order.day)
         self.loaded = {"engine": session.name}

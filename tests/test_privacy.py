@@ -143,7 +143,7 @@ def test_a_network_that_fails_tells_no_word(everything_said, capfd, monkeypatch,
 
 
 def test_a_window_that_is_lost_is_told_without_a_word(monkeypatch) -> None:
-    monkeypatch.setattr("clin_edge.core.encode.plan_windows", lambda *_, **__: [])
+    monkeypatch.setattr("clin_edge.core.windows.plan_windows", lambda *_, **__: [])
     with pytest.raises(ClinEdgeError) as caught:
         list(Predictor(toy_encoder(), toy_scheme(), ToySession()).read([Note("n", TEXT)]))
     assert "Zebulon" not in "".join(traceback.format_exception(caught.value))

@@ -91,10 +91,16 @@ TOKENIZERS = {"wordpiece": wordpiece_json, "bytes": bytes_json}
 
 
 def toy_encoder(
-    max_tokens: int = MAX_TOKENS, overlap: int = OVERLAP, *, kind: str = "wordpiece"
+    max_tokens: int = MAX_TOKENS,
+    overlap: int = OVERLAP,
+    *,
+    kind: str = "wordpiece",
+    passage_tokens: int = 0,
 ) -> Encoder:
     """An encoder over a toy tokenizer: ``wordpiece`` or ``bytes``."""
-    return Encoder(TOKENIZERS[kind](), max_tokens=max_tokens, overlap=overlap)
+    return Encoder(
+        TOKENIZERS[kind](), max_tokens=max_tokens, overlap=overlap, passage_tokens=passage_tokens
+    )
 
 
 def toy_scheme() -> LabelScheme:

@@ -62,11 +62,21 @@ def test_a_manifest_comes_back_as_it_was_written(name, extra, facts, sizes, told
         gate=told[2],
         made_with=told[3],
         sources=tuple(sources),
+        passage_tokens=sizes[1],
     )
     text = written.to_json()
     again = parse_manifest("m", text.encode())
     assert again == written
     assert again.to_json() == text
+
+
+def test_a_bundle_older_than_passages_reads_a_note_as_one() -> None:
+    assert parse(fields(passage_tokens=None)).passage_tokens == 0
+
+
+@pytest.mark.parametrize("wrong", [-1, 65_537, "32", True, 3.5])
+def test_passages_that_cannot_be_are_refused(wrong: object) -> None:
+    assert "passage" in refusal(fields(passage_tokens=wrong))
 
 
 def test_fields_of_a_later_minor_version_are_passed_over() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clin_edge.core import encode
+from clin_edge.core import windows as core_windows
 from clin_edge.core.batching import Batch
 from clin_edge.core.crf import CrfTables, find_entities
 from clin_edge.core.decode import read_entities
@@ -184,7 +184,7 @@ BROKEN_PLANS = {
 
 @pytest.mark.parametrize("broken", BROKEN_PLANS.values(), ids=BROKEN_PLANS)
 def test_a_run_on_a_broken_plan_fails_rather_than_skip_text(monkeypatch, broken) -> None:
-    plan = encode.plan_windows
+    plan = core_windows.plan_windows
     text = "a b c d e f g h i j k l m n o p q r s t u v w x y z a b c d e f g h"
     whole = [Note("good", "pain"), Note("n", text)]
     assert len(list(predictor().read(whole))) == 2
@@ -193,7 +193,7 @@ def test_a_run_on_a_broken_plan_fails_rather_than_skip_text(monkeypatch, broken)
         windows = plan(n_tokens, size=size, overlap=overlap)
         return broken(windows) if n_tokens > 1 else windows
 
-    monkeypatch.setattr(encode, "plan_windows", break_long_ones)
+    monkeypatch.setattr(core_windows, "plan_windows", break_long_ones)
     reading = predictor().read(whole)
     assert next(reading).note.id == "good"
     with pytest.raises(CoverageError, match="note 'n': ") as caught:
@@ -204,7 +204,7 @@ def test_a_run_on_a_broken_plan_fails_rather_than_skip_text(monkeypatch, broken)
 
 def test_a_token_without_characters_that_no_window_keeps_fails_too(monkeypatch) -> None:
     """An emoji is four tokens with one place: losing the last loses no character, yet a row."""
-    plan = encode.plan_windows
+    plan = core_windows.plan_windows
     lost: list[int] = []
 
     def skip(n_tokens: int, *, size: int, overlap: int) -> list[Window]:
@@ -212,7 +212,7 @@ def test_a_token_without_characters_that_no_window_keeps_fails_too(monkeypatch) 
         lost.append(first.keep_end - 1)
         return [Window(first.start, first.end, 0, first.keep_end - 1), *others]
 
-    monkeypatch.setattr(encode, "plan_windows", skip)
+    monkeypatch.setattr(core_windows, "plan_windows", skip)
     note = Note("n", "a" + "🙂" * 20)
     with pytest.raises(CoverageError):
         list(predictor("bytes").read([note]))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+import time
+from itertools import accumulate, pairwise
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from clin_edge.core.windows import Window, plan_windows
+from clin_edge.core.windows import Window, paragraph_starts, plan_passages, plan_windows
 
 Plan = tuple[int, int, int]
 
@@ -91,3 +92,64 @@ def test_a_plan_that_cannot_be_is_refused(n_tokens: int, size: int, overlap: int
 def test_a_window_keeps_part_of_what_it_reads(bad: tuple[int, int, int, int]) -> None:
     with pytest.raises(ValueError, match="a window keeps part of what it reads"):
         Window(*bad)
+
+
+def test_paragraphs_begin_after_blank_lines_and_with_headers() -> None:
+    text = "HPI: pain\nfor days\n \nALLERGIES: none\nMeds: aspirin\n- PRN: rest\r\n\r\nEnd\n\n\nx"
+    begun = [text[start:].split()[0] for start in paragraph_starts(text)]
+    assert begun == ["ALLERGIES:", "Meds:", "End", "x"]
+
+
+@pytest.mark.parametrize(
+    "hostile", ["\n" * 300_000, "\n " * 200_000, "\nA" * 200_000, "\t" * 400_000]
+)
+def test_paragraphs_are_found_in_linear_time(hostile: str) -> None:
+    started = time.process_time()
+    paragraph_starts(hostile)
+    assert time.process_time() - started < 2
+
+
+@given(
+    st.lists(st.integers(1, 60), max_size=12),
+    st.integers(2, 30),
+    st.integers(0, 6),
+    st.integers(0, 20),
+)
+def test_passages_are_covered_once_each(
+    lengths: list[int], size: int, overlap: int, least: int
+) -> None:
+    overlap = min(overlap, size - 1)
+    starts = list(accumulate(lengths, initial=0))
+    n_tokens = starts.pop()
+    windows = plan_passages(starts, n_tokens, size=size, overlap=overlap, least=least)
+    kept = [i for w in windows for i in range(w.keep_start, w.keep_end)]
+    assert kept == list(range(n_tokens))
+    assert all(w.end - w.start <= size for w in windows)
+    # The oracle: paragraphs are gathered until they are enough.
+    passages, gathered = [], 0
+    for length in lengths:
+        gathered += length
+        if least and gathered >= least:
+            passages.append(gathered)
+            gathered = 0
+    if gathered:
+        passages.append(gathered)
+    bounds = set(accumulate(passages, initial=0))
+    assert all(not any(w.start < b < w.end for b in bounds) for w in windows)
+    assert bounds <= {0, *(w.keep_end for w in windows)}
+
+
+@given(st.lists(st.integers(1, 60), max_size=8), st.lists(st.integers(1, 60), max_size=8))
+def test_after_a_paragraph_of_enough_tokens_all_goes_on_as_in_any_other_note(
+    one: list[int], other: list[int]
+) -> None:
+    same = [25, 7, 40, 3, 9, 31]
+
+    def tail(before: list[int]) -> list[tuple[int, int]]:
+        starts = list(accumulate(before + same, initial=0))
+        n_tokens = starts.pop()
+        windows = plan_passages(starts, n_tokens, size=30, overlap=5, least=20)
+        at = sum(before) + same[0]
+        return [(w.start - at, w.end - at) for w in windows if w.start >= at]
+
+    assert tail(one) == tail(other)

@@ -34,6 +34,7 @@ encoder = "someone/encoder"
 keep_layers = [0, 2]
 max_tokens = 128
 overlap = 16
+passage_tokens = 48
 
 [scratch]
 layers = 2
@@ -102,6 +103,7 @@ FULL_RECIPE = Recipe(
     soft=SoftSettings(3.0, 0.25, 1.5),
     max_tokens=128,
     overlap=16,
+    passage_tokens=48,
     train=TrainSettings(
         epochs=7,
         learning_rate=1e-4,

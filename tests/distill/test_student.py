@@ -136,7 +136,8 @@ def test_its_tokenizer_is_the_encoder_s(kind: str, folders: Path) -> None:
 def test_facts_are_kept_beside_what_is_needed_to_read(folders: Path, tmp_path: Path) -> None:
     made = student_of(folders / "bert")
     facts = {"recipe": {"labels": ["A"], "sets": []}, "notes": 3, "said": "naïve 🙂"}
-    Student(made.model, made.tokenizer_json, SCHEME, 40, 4, facts).save(tmp_path)
+    student = Student(made.model, made.tokenizer_json, SCHEME, 40, 4, facts, passage_tokens=9)
+    student.save(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "clin_edge.json",
         "config.json",
@@ -150,11 +151,12 @@ def test_facts_are_kept_beside_what_is_needed_to_read(folders: Path, tmp_path: P
         "tagging": "BIO",
         "max_tokens": 40,
         "overlap": 4,
+        "passage_tokens": 9,
         **facts,
     }
     opened = load_student(tmp_path)
     assert opened.facts == facts
-    assert (opened.max_tokens, opened.overlap) == (40, 4)
+    assert (opened.max_tokens, opened.overlap, opened.encoder.passage_tokens) == (40, 4, 9)
 
 
 def test_the_seed_decides_the_new_head(folders: Path) -> None:

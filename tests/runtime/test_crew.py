@@ -166,12 +166,12 @@ def test_a_worker_that_never_loads_is_not_waited_for_for_ever(order, monkeypatch
 
 
 BROKEN_WINDOWS = """
-from clin_edge.core import windows, encode
+from clin_edge.core import windows
 from clin_edge.runtime import worker
-plan = encode.plan_windows
+plan = windows.plan_windows
 def short(n_tokens, **options):
     return plan(max(n_tokens - 1, 0), **options)
-encode.plan_windows = short
+windows.plan_windows = short
 worker.main()
 """
 

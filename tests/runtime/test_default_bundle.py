@@ -35,7 +35,7 @@ def test_it_verifies_is_small_and_states_scores_above_the_floor() -> None:
     assert sum(map(len, bundle.files.values())) < MAX_MB * 1e6
     assert bundle.manifest.scheme.types == ("MEDICATION", "DISEASE", "SYMPTOM")
     assert bundle.manifest.precision == "int8"
-    assert bundle.manifest.quantization["share_of_numbers_in_8_bits"] > 0.95
+    assert bundle.manifest.quantization["openvino"]["share_of_numbers_in_8_bits"] > 0.95
     stated = bundle.manifest.scores["bc5cdr test"]["int8"]["labels"]
     for label, floor in FLOORS.items():
         assert stated[label]["f1"] >= floor

@@ -117,7 +117,7 @@ def test_notes_are_pulled_as_they_are_needed(folder: Path, method: str) -> None:
     lazy = getattr(Pipeline.from_bundle(folder, threads=1, batch_tokens=16), method)(endless())
     assert pulled == 0
     next(lazy)
-    assert 0 < pulled < 1000
+    assert 0 < pulled < 2000
 
 
 @pytest.mark.parametrize("head", ["folder", "with_crf"])
@@ -229,9 +229,10 @@ def kind(session: object) -> str:
 
 
 @pytest.mark.parametrize("offered", [BOTH, BOTH[::-1], BOTH[:1], BOTH[1:]])
-def test_auto_takes_the_first_engine_the_bundle_has_a_model_for(tmp_path, offered) -> None:
+def test_auto_takes_openvino_for_a_float_model_that_offers_it(tmp_path, offered) -> None:
     bundle = toy_bundle(tmp_path / "b", *offered)
-    assert kind(open_session(bundle, engine="auto", threads=1)) == offered[0]
+    first = BOTH[0] if BOTH[0] in offered else offered[0]
+    assert kind(open_session(bundle, engine="auto", threads=1)) == first
     for engine in offered:
         assert kind(open_session(bundle, engine=engine, threads=1)) == engine
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BUCKET_TOKENS = 16
-BATCH_TOKENS = 1024
+BATCH_TOKENS = 512
 
 Logits = NDArray[np.float32]  # (B, T, C), one score a tag; rows beyond the mask mean nothing
 

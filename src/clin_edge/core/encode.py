@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from clin_edge.core.errors import BundleError
 from clin_edge.core.notes import Note
-from clin_edge.core.windows import Window, plan_windows
+from clin_edge.core.windows import Window, paragraph_starts, plan_passages
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,14 +49,17 @@ class Encoder:
     """A tokenizer and a window plan.
 
     Each window the model sees is at most ``max_tokens`` long, special tokens included, and shares
-    at least ``overlap`` tokens with the next. Text that spells a special token (``[SEP]``) is read
-    as plain text.
+    at least ``overlap`` tokens with the next one of its passage; passages have at least
+    ``passage_tokens``, and with 0 a note is one. Text that spells a special token (``[SEP]``) is
+    read as plain text.
 
     Raises:
         BundleError: If the tokenizer cannot be read or leaves no room for text.
     """
 
-    def __init__(self, tokenizer_json: bytes, *, max_tokens: int, overlap: int) -> None:
+    def __init__(
+        self, tokenizer_json: bytes, *, max_tokens: int, overlap: int, passage_tokens: int = 0
+    ) -> None:
         """Read a ``tokenizer.json``."""
         with _told_as("tokenizer.json cannot be read; copy the bundle again, or export it anew"):
             tokenizer = Tokenizer.from_buffer(tokenizer_json)
@@ -73,6 +76,7 @@ class Encoder:
         self.pad_id: int = pad if pad is not None else tokenizer.token_to_id("<pad>") or 0
         self.max_tokens = max_tokens
         self.overlap = overlap
+        self.passage_tokens = passage_tokens
         self._room = max_tokens - len(self._prefix) - len(self._suffix)
         if not 0 <= overlap < self._room:
             raise BundleError(f"windows of {max_tokens} tokens have no room for {overlap} shared")
@@ -95,9 +99,18 @@ class Encoder:
         flat_ok = (offsets[:, 0] <= offsets[:, 1]).all() and (np.diff(offsets, axis=0) >= 0).all()
         if len(ids) and not (flat_ok and offsets[0, 0] >= 0 and offsets[-1, 1] <= len(note.text)):
             raise BundleError(f"note {note.id!r}: the tokenizer gives places that are not in order")
-        windows = plan_windows(len(ids), size=self._room, overlap=self.overlap)
+        windows = plan_passages(
+            np.searchsorted(offsets[:, 0], self._paragraphs(note.text)).tolist(),
+            len(ids),
+            size=self._room,
+            overlap=self.overlap,
+            least=self.passage_tokens,
+        )
         opens_word = _opens_word(note.text, offsets)
         return Encoded(note.id, len(note.text), ids, offsets, opens_word, tuple(windows))
+
+    def _paragraphs(self, text: str) -> list[int]:
+        return paragraph_starts(text) if self.passage_tokens else []
 
     def window_ids(self, encoded: Encoded, window: Window) -> NDArray[np.int64]:
         """Give what the model reads for ``window``: its ids between the special tokens, (T,)."""

@@ -39,8 +39,9 @@ class FileFact:
 class Manifest:
     """Everything a bundle declares.
 
-    ``engines`` are those its model files serve. ``quantization``, ``scores``, ``gate``,
-    ``made_with`` and ``sources`` are for people and audits: plain JSON values.
+    ``engines`` are those its model files serve; for ``passage_tokens`` see ``core.windows``.
+    ``quantization``, ``scores``, ``gate``, ``made_with`` and ``sources`` are for people and audits:
+    plain JSON values.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Manifest:
     gate: Mapping[str, Any] = field(default_factory=dict)
     made_with: Mapping[str, Any] = field(default_factory=dict)
     sources: tuple[Mapping[str, Any], ...] = ()
+    passage_tokens: int = 0
 
     def to_json(self) -> str:
         """Write it as the text of ``manifest.json``; equal manifests give the same text."""
@@ -66,6 +68,7 @@ class Manifest:
             "scheme": {"types": list(self.scheme.types), "tagging": self.scheme.tagging},
             "max_tokens": self.max_tokens,
             "overlap": self.overlap,
+            "passage_tokens": self.passage_tokens,
             "engines": list(self.engines),
             "precision": self.precision,
             "quantization": self.quantization,
@@ -116,6 +119,12 @@ def parse_manifest(where: str, raw: bytes) -> Manifest:
             f"{where}: windows of {max_tokens} tokens (at most {MAX_TOKENS:,}) have no room for "
             f"{overlap} shared"
         )
+    # Bundles older than passages do not tell: a note was one.
+    passage_tokens = get("passage_tokens", int) if "passage_tokens" in fields else 0
+    if not 0 <= passage_tokens <= MAX_TOKENS:
+        raise BundleError(
+            f"{where}: passages of {passage_tokens} tokens are not between 0 and {MAX_TOKENS:,}"
+        )
     files = _files(where, get("files", dict))
     wanted = {"tokenizer.json"}.union(*(MODEL_FILES[engine] for engine in engines))
     for name in sorted(wanted - set(files)):
@@ -134,6 +143,7 @@ def parse_manifest(where: str, raw: bytes) -> Manifest:
         gate=get("gate", dict),
         made_with=get("made_with", dict),
         sources=_sources(where, get("sources", list)),
+        passage_tokens=passage_tokens,
     )
 
 

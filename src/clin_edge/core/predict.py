@@ -15,10 +15,11 @@ from clin_edge.core.encode import Encoded, Encoder
 from clin_edge.core.errors import ClinEdgeError, CoverageError
 from clin_edge.core.labels import LabelScheme
 from clin_edge.core.notes import Note
+from clin_edge.core.repeats import Repeats
 from clin_edge.core.spans import Entity
 from clin_edge.core.windows import Window
 
-LOOKAHEAD_BATCHES = 64
+LOOKAHEAD_BATCHES = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,12 @@ class Predictor:
         *,
         batch_tokens: int = BATCH_TOKENS,
         crf: CrfTables | None = None,
+        repeats: Repeats | None = None,
     ) -> None:
-        """Hold the parts; ``batch_tokens`` bounds a batch, padding included."""
+        """Hold the parts; ``batch_tokens`` bounds a batch, padding included.
+
+        With ``repeats``, windows that were read before are not read again.
+        """
         if batch_tokens < 1:
             raise ValueError(f"batch_tokens must be at least 1, got {batch_tokens}")
         if crf is not None and len(crf.start) != len(scheme.tags):
@@ -67,6 +72,7 @@ class Predictor:
         self._session = session
         self._batch_tokens = batch_tokens
         self._crf = crf
+        self._repeats = repeats
 
     def read(self, notes: Iterable[Note]) -> Iterator[Reading]:
         """Read notes lazily and in order.
@@ -135,8 +141,25 @@ class Predictor:
 
     def _kept_logits(self, encoded: Sequence[Encoded]) -> Iterator[tuple[int, int, Logits]]:
         """Run every window; yield note, window, and the logits (K, C) of the tokens it keeps."""
-        places = [(i, w) for i, e in enumerate(encoded) for w in range(len(e.windows))]
-        windows = [self.encoder.window_ids(encoded[i], encoded[i].windows[w]) for i, w in places]
+        windows: list[NDArray[np.int64]] = []
+        places: list[list[tuple[int, int]]] = []  # of each window, all that are the same
+        row_of: dict[bytes, int] = {}
+        for i, of_note in enumerate(encoded):
+            for w, window in enumerate(of_note.windows):
+                ids = self.encoder.window_ids(of_note, window)
+                if self._repeats is not None:
+                    key = _key(ids, window)
+                    known = self._repeats.get(key)
+                    if known is not None:
+                        yield i, w, known
+                        continue
+                    row = row_of.setdefault(key, len(windows))
+                    if row < len(windows):
+                        places[row].append((i, w))
+                        continue
+                windows.append(ids)
+                places.append([(i, w)])
+        keys = list(row_of)
         for batch in batches(
             windows,
             longest=self.encoder.max_tokens,
@@ -148,7 +171,7 @@ class Predictor:
             if logits.shape != wanted:
                 raise ClinEdgeError(f"the model gave logits {logits.shape}, expected {wanted}")
             for b, row in enumerate(batch.rows):
-                i, w = places[row]
+                i, w = places[row][0]
                 window = encoded[i].windows[w]
                 first = self.encoder.n_prefix + window.keep_start - window.start
                 rows = logits[b, first : first + window.keep_end - window.keep_start]
@@ -156,7 +179,17 @@ class Predictor:
                     raise ClinEdgeError(
                         f"note {encoded[i].note_id!r}: the model gave logits that are not numbers"
                     )
-                yield i, w, rows.copy()
+                rows = rows.copy()
+                if self._repeats is not None:
+                    self._repeats.put(keys[row], rows)
+                for i, w in places[row]:
+                    yield i, w, rows
+
+
+def _key(ids: NDArray[np.int64], window: Window) -> bytes:
+    """Say what is asked of the network: which ids it reads, and which of them are wanted."""
+    kept = (window.keep_start - window.start, window.keep_end - window.start)
+    return np.concatenate([kept, ids], dtype=np.int32, casting="same_kind").tobytes()
 
 
 def _keep_all(windows: Sequence[Window], n_tokens: int) -> bool:

@@ -1,8 +1,13 @@
-"""How a long note is cut into windows, and which window answers for which token."""
+"""How a note is cut into passages, and a long passage into windows; who answers for which token."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+# A paragraph begins after a blank line, and with a line that begins with a header ("ALLERGIES:").
+_PARAGRAPH = re.compile(r"\n[^\S\n]*\n|\n(?=[^\S\n]{0,8}[A-Z][A-Za-z0-9 /&()-]{2,40}:)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +63,44 @@ def plan_windows(n_tokens: int, *, size: int, overlap: int) -> list[Window]:
     # Neighbours meet halfway through what they share.
     cuts = [(end + start + 1) // 2 for end, start in zip(ends, starts[1:], strict=False)]
     return [Window(*w) for w in zip(starts, ends, [0, *cuts], [*cuts, n_tokens], strict=True)]
+
+
+def paragraph_starts(text: str) -> list[int]:
+    r"""Find where paragraphs begin, but for the first: code points, ascending.
+
+    >>> paragraph_starts("PLAN: rest.\n\nALLERGIES: none")
+    [13]
+    """
+    return [found.end() for found in _PARAGRAPH.finditer(text)]
+
+
+def plan_passages(
+    starts: Iterable[int], n_tokens: int, *, size: int, overlap: int, least: int
+) -> list[Window]:
+    """Cover ``n_tokens`` with windows that never reach from one passage into another.
+
+    A passage is as few whole paragraphs as have ``least`` tokens together. So every paragraph of
+    so many tokens is the end of a passage, wherever it stands: text that notes have in common,
+    because it was copied forward, is cut alike in all of them, and read alike.
+
+    Args:
+        starts: The first tokens of paragraphs, ascending; the first one's may be missing.
+        n_tokens: Of the note.
+        size: The most tokens in a window; see ``plan_windows`` for longer passages.
+        overlap: What windows of one passage share at least.
+        least: Tokens of a passage, but for the note's last; 0: the note is one passage.
+
+    Raises:
+        ValueError: As ``plan_windows``.
+    """
+    bounds = [0]
+    for start in starts if least else ():
+        if start - bounds[-1] >= least and start < n_tokens:
+            bounds.append(start)
+    windows: list[Window] = []
+    for start, end in zip(bounds, [*bounds[1:], n_tokens], strict=True):
+        for w in plan_windows(end - start, size=size, overlap=overlap):
+            windows.append(
+                Window(start + w.start, start + w.end, start + w.keep_start, start + w.keep_end)
+            )
+    return windows
