@@ -17,6 +17,7 @@ from clin_edge.distill.cli import distill
 from clin_edge.distill.labelling.cli import label
 from clin_edge.distill.merging.cli import merge, why
 from clin_edge.export.cli import evaluate, export
+from clin_edge.runtime.bench.cli import bench
 from clin_edge.runtime.cli import demo, verify
 from clin_edge.runtime.diff_cli import diff
 from clin_edge.runtime.doctor_cli import doctor
@@ -29,7 +30,7 @@ INTERRUPTED = 130
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     commands=[
-        *(extract, demo, verify, selftest, diff, doctor),
+        *(extract, demo, verify, selftest, diff, doctor, bench),
         *(label, merge, why, adapt, distill, export, evaluate),
     ],
 )

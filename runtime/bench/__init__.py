@@ -1,0 +1,1 @@
+"""`clin-edge bench`: how fast it reads here, and what others would be."""
