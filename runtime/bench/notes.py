@@ -18,6 +18,7 @@ from clin_edge.runtime.notes_parquet import READERS
 SIZES = (50, 100, 200, 350, 500, 800, 2000)  # of the notes of a portion, in tokens
 LATENCY_WORDS = {100: 20, 500: 10, 2000: 5}  # words of a note, and how many such notes a round
 MAX_PORTIONS = 60
+PARAGRAPH_SENTENCES = 12  # some 70 words; in 300 transcribed notes (mtsamples) a paragraph has 66
 _SAMPLES = Path(__file__).parent.parent / "samples"
 
 
@@ -99,7 +100,8 @@ def _of_tokens(
             drawn.append(sentence)
             size -= lengths[sentence]
     draw.shuffle(drawn)  # what filled the last gaps was short
-    return "".join(s + ("\n" if i % 4 == 3 else " ") for i, s in enumerate(drawn)).strip()
+    ends = {i: "\n\n" if i % PARAGRAPH_SENTENCES == 0 else " " for i in range(1, len(drawn) + 1)}
+    return "".join(s + ends[i] for i, s in enumerate(drawn, 1)).strip()
 
 
 def _by_tokens(notes: Iterable[Note], encoder: Encoder) -> Iterator[list[Note]]:
