@@ -99,15 +99,16 @@ def extract(job: Extraction, *, tell: Callable[[Tally], None] = lambda _: None) 
     day = (earlier or {}).get("date", date.today().isoformat())
     fmt = format_named(job.fmt, with_text=job.with_text, day=day)
     _check_places(job, fmt)
-    bundle = open_default_or(job.bundle)
-    order, limits = _order(job, bundle, day), Limits(job.note_timeout_s, job.memory_mb * 1_000_000)
+    # What a bundle holds is not kept here: whoever reads the notes opens it again.
+    order = _order(job, open_default_or(job.bundle), day)
+    limits = Limits(job.note_timeout_s, job.memory_mb * 1_000_000)
     crew = Crew(order, workers=job.workers, limits=limits) if job.workers else Alone(order)
     try:
         refused: list[NoteError] = []
         refuse = None if job.quarantine is None else refused.append
         seen = check_notes(job.places, job.note_format, refused=refuse, check=fmt.check)
         terms = {
-            "bundle": bundle.manifest_sha256,
+            "bundle": order.manifest_sha256,
             "engine": crew.loaded()["engine"],
             "input": seen.fingerprint,
             "set of options": _options(job),

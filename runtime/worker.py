@@ -14,11 +14,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 from clin_edge.core.batching import Batch, Logits, Session
+from clin_edge.core.bundle import Bundle
 from clin_edge.core.errors import BundleError, ClinEdgeError
+from clin_edge.core.manifest import MODEL_FILES
 from clin_edge.core.notes import Note
 from clin_edge.runtime import frames
 from clin_edge.runtime.pipeline import Pipeline, open_default_or, open_session
@@ -75,7 +78,7 @@ class NotesReader:
             raise BundleError(f"{bundle.path}: was changed while it was in use")
         session = open_session(bundle, engine=order.engine, threads=order.threads)
         self._pipeline = Pipeline(
-            bundle,
+            _without_model(bundle),
             _Beating(session, self._beat),
             batch_tokens=order.batch_tokens,
             reuse=order.reuse,
@@ -100,6 +103,13 @@ class NotesReader:
         for place, note in enumerate(notes):
             self._beat(str(place).encode())
             yield note
+
+
+def _without_model(bundle: Bundle) -> Bundle:
+    """Leave out the model's bytes, of which the engine has its own by now."""
+    models = {name for names in MODEL_FILES.values() for name in names}
+    kept = {name: content for name, content in bundle.files.items() if name not in models}
+    return replace(bundle, files=kept)
 
 
 class _Beating:
