@@ -42,8 +42,8 @@ model: .venv-dev/.done build/encoder/model.safetensors ## train the default bund
 	$(DEV)/clin-edge export build/student --int8 --recipe $(RECIPE) --data $(DATA) \
 		--calibrate $(DATA)/unlabelled/mtsamples.jsonl.gz -o runtime/model
 
-bench: .venv-dev/.done ## notes and tokens a second on this machine
-	@$(OFFLINE) $(DEV)/python benchmarks/throughput.py $(ARGS)
+bench: .venv-dev/.done ## how fast this machine reads notes, and how near its limit that is
+	@$(OFFLINE) $(DEV)/clin-edge bench $(ARGS)
 
 wheelhouse: .venv/.done ## gather what a machine without network installs, in build/wheelhouse
 	@$(LEAN)/python constraints/make.py wheelhouse build/wheelhouse $(ARGS)

@@ -32,7 +32,8 @@ WAYS: dict[str, list[str]] = {
     "batches of 256 tokens": ["--batch-tokens", "256"],
     "batches of 4,096 tokens": ["--batch-tokens", "4096"],
     "2 workers": ["--workers", "2"],
-    "3 workers, 2 threads, 512": ["--workers", "3", "--threads", "2", "--batch-tokens", "512"],
+    "3 workers, 2 threads, 1,024": ["--workers", "3", "--threads", "2", "--batch-tokens", "1024"],
+    "repeated passages read again": ["--no-reuse"],
     "no worker": ["--workers", "0"],
 }
 

@@ -20,7 +20,7 @@ def model_card(
         "",
         f"Finds {', '.join(manifest.scheme.types)} in English clinical text.",
         f"{manifest.precision.upper()}, {size_mb:.1f} MB, windows of {manifest.max_tokens} word "
-        f"pieces that share {manifest.overlap}.",
+        f"pieces that share {manifest.overlap}{_passages(manifest)}.",
         _score_line(CRF_FILE in files),
         "",
         "## Learnt from",
@@ -52,6 +52,11 @@ def model_card(
         ", ".join(f"{name} {v}" for name, v in manifest.made_with.items()),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _passages(manifest: Manifest) -> str:
+    least = manifest.passage_tokens
+    return f" and end at blank lines and headers, after {least} or more" if least else ""
 
 
 def _score_line(has_crf: bool) -> str:

@@ -133,6 +133,8 @@ def _int8(processor: Processor) -> str:
     if processor.int8 == "fast":
         return f"8-bit arithmetic is fast{shown}"
     if processor.int8 == "works":
+        if processor.prefers_float:
+            return f"8-bit arithmetic works{shown}; float is faster here, and is used"
         untold = None in processor.instructions.values()
         return f"8-bit arithmetic works{shown}; " + (
             "this system does not tell whether it is fast"

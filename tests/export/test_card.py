@@ -107,6 +107,11 @@ def test_the_head_names_labels_precision_size_and_windows() -> None:
     assert lines[3] == "INT8, 1.2 MB, windows of 256 word pieces that share 32."
 
 
+def test_the_head_says_where_windows_end_if_they_do() -> None:
+    said = "share 32 and end at blank lines and headers, after 48 or more."
+    assert card_of(passage_tokens=48)[3].endswith(said)
+
+
 def test_what_it_was_learnt_from_with_licences() -> None:
     assert section(card_of(), "Learnt from") == [
         "- an encoder (MIT)",

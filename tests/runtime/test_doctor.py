@@ -126,7 +126,8 @@ def test_the_number_of_threads_is_said_with_its_reason(cpus, said) -> None:
     ("instructions", "said"),
     [
         ({"AVX2": True, "AVX512-VNNI": True}, "is fast (AVX2, AVX512-VNNI)"),
-        ({"AVX2": True, "AVX512-VNNI": False}, "works (AVX2); newer processors have"),
+        ({"AVX2": True, "AVX512-VNNI": False}, "works (AVX2); float is faster here, and is used"),
+        ({"AVX2": True, "AVX-512": True}, "works (AVX2, AVX-512); newer processors have"),
         ({"AVX2": True, "AVX512-VNNI": None}, "works (AVX2); this system does not tell whether"),
         ({"AVX2": False}, "is slow: without AVX2"),
         ({}, "is fast is unknown"),

@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from clin_edge.core.batching import Logits
 
-REUSE_BYTES = 16_000_000  # some 500,000 tokens under seven tags
+REUSE_BYTES = 8_000_000  # some 200,000 tokens of windows of 100, under seven tags
 _OVERHEAD_BYTES = 400  # of an entry, beside its key and its numbers
 
 
