@@ -18,6 +18,13 @@ bundle_option = click.option(
 threads_option = click.option(
     "--threads", type=click.IntRange(1, 512), help="Default: as many as this process may use."
 )
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(["auto", "openvino", "onnxruntime"]),
+    default="auto",
+    show_default=True,
+    help="What runs the model; auto: of those there are, the faster one on this processor.",
+)
 
 
 def notes_options(command: F) -> F:

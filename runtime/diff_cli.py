@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clin_edge.core.errors import GateError
-from clin_edge.runtime.cli import notes_options, threads_option
+from clin_edge.runtime.cli import engine_option, notes_options, threads_option
 
 if TYPE_CHECKING:
     from clin_edge.runtime.diff import Diff, Limits, Row
@@ -45,13 +45,7 @@ _BUNDLE = click.Path(path_type=Path)
 )
 @click.option("--json", "as_json", is_flag=True, help="Write the result as JSON.")
 @threads_option
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", "openvino", "onnxruntime"]),
-    default="auto",
-    show_default=True,
-    help="What runs both models.",
-)
+@engine_option
 @notes_options
 def diff(
     old: Path,

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from clin_edge.core.errors import QUARANTINED, ClinEdgeError
-from clin_edge.runtime.cli import bundle_option, notes_options, threads_option
+from clin_edge.runtime.cli import bundle_option, engine_option, notes_options, threads_option
 
 
 def _number(_: click.Context, __: click.Parameter, value: float) -> float:
@@ -70,13 +70,7 @@ def _number(_: click.Context, __: click.Parameter, value: float) -> float:
     help="Read a passage that notes repeat once; the answers are the same.",
 )
 @click.option("--no-text", is_flag=True, help="Write offsets and labels only, no words of notes.")
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", "openvino", "onnxruntime"]),
-    default="auto",
-    show_default=True,
-    help="What runs the model.",
-)
+@engine_option
 @notes_options
 @click.option(
     "--note-timeout",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from clin_edge.runtime.cli import threads_option
+from clin_edge.runtime.cli import engine_option, threads_option
 
 
 def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -39,13 +39,7 @@ def _shape(_: click.Context, __: click.Parameter, value: str) -> tuple[int, int]
 @click.option(
     "--notes", multiple=True, metavar="NOTES", help="Notes of yours; default: invented ones."
 )
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", "openvino", "onnxruntime"]),
-    default="auto",
-    show_default=True,
-    help="What runs the model.",
-)
+@engine_option
 @threads_option
 @click.option(
     "--against",

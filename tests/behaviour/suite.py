@@ -14,26 +14,13 @@ from typing import Any
 from clin_edge.core.errors import InputError
 from clin_edge.core.spans import Entity, Span, alternatives
 from clin_edge.core.strict_json import read_json
+from clin_edge.distill import config
 
 HERE = Path(__file__).parent
 SNIPPETS = HERE / "snippets"
 NEWS = HERE / "news.txt"
 KINDS = ("minimum", "invariance", "direction")
-LABELS = frozenset(
-    {
-        "MEDICATION",
-        "DISEASE",
-        "SYMPTOM",
-        "STRENGTH",
-        "FORM",
-        "DOSAGE",
-        "ROUTE",
-        "FREQUENCY",
-        "DURATION",
-        "REASON",
-        "ADE",
-    }
-)
+LABELS = frozenset(config.LABELS)
 _ALWAYS = {"id", "kind", "capability", "text"}
 _KEYS = {
     "minimum": {"spans", "absent"},
