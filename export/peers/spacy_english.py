@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import spacy
-
 from clin_edge.export.peers.reading import Found, Peer
 from clin_edge.runtime.bench.subjects import SubjectError
 
@@ -15,8 +13,11 @@ def spacy_english(_: dict[str, Any]) -> Peer:
     """Load it with no more components than entities need.
 
     Raises:
-        SubjectError: If there is none.
+        ModuleNotFoundError: If spaCy is not installed.
+        SubjectError: If it has no such pipeline.
     """
+    import spacy
+
     for name in sorted(spacy.util.get_installed_models()):
         language = spacy.load(name) if name.startswith("en_") else None
         if language is not None and "ner" in language.pipe_names:

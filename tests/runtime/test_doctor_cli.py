@@ -53,8 +53,8 @@ SCREEN = """\
 clin-edge 0.1.0: can this machine do the work?
 
 OK         System        Debian GNU/Linux 12 (bookworm), x86_64
-OK         Processor     Some Xeon; 8-bit arithmetic works (AVX2); newer
-                         processors have faster instructions for it
+OK         Processor     Some Xeon; 8-bit arithmetic works (AVX2); float is
+                         faster here, and is used
 OK         CPUs          4 threads will be used (CPUs: 8, cores: 4)
 OK         Memory        16.0 GB in all, 9.0 GB free, 0.7 GB wanted
 OK         OpenVINO      version 2026.4.1, starts
