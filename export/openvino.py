@@ -127,7 +127,8 @@ def run_nncf(
     """
     if not batches:
         raise InputError("the calibration notes hold no text; name some with --calibrate")
-    nncf.set_log_level(logging.ERROR)
+    # Not nncf.set_log_level: that silences whatever else listens to its logger as well.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     inputs = [
         {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask} for batch in batches
     ]

@@ -27,7 +27,7 @@ class OpenVinoSession:
 
     On a processor without instructions made for it, 8-bit arithmetic is slower than float. There
     the products of an INT8 model are done in float, of the same numbers: its inputs are rounded to
-    8 bits all the same, and it finds the same. ``CLIN_EDGE_PRODUCTS`` (int8, float) chooses.
+    8 bits all the same, and it finds nearly the same. ``CLIN_EDGE_PRODUCTS`` (int8, float) chooses.
     """
 
     def __init__(self, bundle: Bundle, *, threads: int) -> None:

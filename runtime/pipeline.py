@@ -169,7 +169,8 @@ def engines_by_speed(manifest: Manifest, here: Processor) -> tuple[str, ...]:
     A rule, and no race: two nights on one machine take the same engine, and find the same.
     """
     slow = manifest.precision == "int8" and here.prefers_float
-    return tuple(sorted(manifest.engines, reverse=not slow))
+    first = "onnxruntime" if slow else "openvino"
+    return tuple(sorted(manifest.engines, key=lambda engine: engine != first))
 
 
 def _as_notes(notes: Iterable[Note | str]) -> Iterator[Note]:

@@ -54,7 +54,7 @@ class Processor:
     def prefers_float(self) -> bool:
         """Whether OpenVINO multiplies faster in float here: on an x86 with AVX2, nothing newer.
 
-        There an INT8 model took 1.4 times as long in INT8 (``benchmarks/results/engines.json``).
+        There INT8 models took 1.3 to 1.6 times as long in INT8 (``results/engines.json``).
         """
         has = self.instructions
         newer = any(has.get(name) is not False for name in has if name != "AVX2")
