@@ -8,17 +8,22 @@ from dataclasses import replace
 import torch
 from transformers import AutoModelForTokenClassification
 
+from clin_edge.core.batching import Batch, pad
+from clin_edge.core.encode import Encoder
 from clin_edge.core.labels import LabelScheme
-from clin_edge.distill.config import Recipe
+from clin_edge.core.notes import Note
+from clin_edge.distill.config import Recipe, WidthSettings
 from clin_edge.distill.crf import Crf
 from clin_edge.distill.encoders import quiet_transformers
 from clin_edge.distill.guide import Guide
 from clin_edge.distill.scratch import scratch_encoder
 from clin_edge.distill.shrinking.layers import keep_layers
 from clin_edge.distill.shrinking.vocabulary import prune_vocabulary
+from clin_edge.distill.shrinking.width import narrow_encoder
 from clin_edge.distill.student import Student, Tagger, new_student
 
 SCRATCH = "scratch"
+N_SEEN = 64  # texts that show which parts of an encoder are used
 
 
 def start_student(
@@ -46,10 +51,14 @@ def start_student(
             overlap=recipe.overlap,
             seed=settings.seed,
             attention_dropout=settings.attention_dropout,
+            dropout=settings.dropout,
         )
     student = replace(student, passage_tokens=recipe.passage_tokens)
     if recipe.keep_layers is not None:
         keep_layers(student.model, recipe.keep_layers)
+    if recipe.width != WidthSettings():
+        seen = _first_windows(student.encoder, texts)
+        student = replace(student, model=narrow_encoder(student.model, recipe.width, seen))
     if prune_to is None:
         return student
     pruned = prune_vocabulary(student.model, student.tokenizer_json, [*texts, *prune_to])
@@ -67,6 +76,15 @@ def start_tagger(recipe: Recipe, student: Student, guide: Guide | None) -> Tagge
     return Tagger(student.model, crf, first_pieces=recipe.head.first_pieces, projection=projection)
 
 
+def _first_windows(encoder: Encoder, texts: Sequence[str]) -> list[Batch]:
+    """Give the first window of some of the texts, spread evenly over all."""
+    windows = []
+    for text in texts[:: max(1, len(texts) // N_SEEN)]:
+        encoded = encoder.encode(Note("seen", text))
+        windows += [encoder.window_ids(encoded, window) for window in encoded.windows[:1]]
+    return [pad([ids], rows=[0], length=len(ids), pad_id=encoder.pad_id) for ids in windows]
+
+
 def _scratch_student(recipe: Recipe, scheme: LabelScheme, texts: Iterable[str]) -> Student:
     quiet_transformers()
     config, tokenizer_json = scratch_encoder(recipe.scratch, texts, max_tokens=recipe.max_tokens)
@@ -74,6 +92,8 @@ def _scratch_student(recipe: Recipe, scheme: LabelScheme, texts: Iterable[str]) 
     config.id2label = dict(enumerate(scheme.tags))
     config.label2id = dict(scheme.index)
     config.attention_dropout = recipe.train.attention_dropout
+    if recipe.train.dropout is not None:
+        config.hidden_dropout_prob = recipe.train.dropout
     torch.manual_seed(recipe.train.seed)
     model = AutoModelForTokenClassification.from_config(config)  # type: ignore[no-untyped-call]
     return Student(model, tokenizer_json, scheme, recipe.max_tokens, recipe.overlap, {})
