@@ -93,18 +93,16 @@ def distill(
         labels_of,
         load_recipe,
     )
-    from clin_edge.distill.dataset import join_sources
+    from clin_edge.distill.material import gather
 
     recipe = load_recipe(recipe_file) if recipe_file else None
     root = data or (recipe_file.parent if recipe_file else Path())
     renames = parse_map(pairs)
-    sources = [spec.read(root) for spec in recipe.sets] if recipe else []
-    sources += [read_labelled(path, renames) for path in silver]
-    if not sources:
+    sources = [read_labelled(path, renames) for path in silver]
+    if not sources and not (recipe and (recipe.sets or recipe.invented)):
         raise InputError("nothing to learn from: name labelled notes, or a recipe with [[sets]]")
-    items = join_sources(sources)
     if recipe is None:
-        labels = labels_of(items)
+        labels = labels_of(item for items in sources for item in items)
         if not labels:
             raise InputError("the labelled notes mark no label at all; there is nothing to learn")
         recipe = Recipe(labels)
@@ -117,6 +115,7 @@ def distill(
         *recipe.dev,
         *(SetSpec(str(path.resolve()), path.stem, renames) for path in dev_files),
     )
+    items, vary = gather(recipe, root, sources)
     check_distinct("dev", [spec.title for spec in dev_specs])
     dev = {spec.title: spec.read(root) for spec in dev_specs}
     learnt = (*recipe.sets, *(SetSpec(str(path), path.name, renames) for path in silver))
@@ -148,6 +147,7 @@ def distill(
                 soft_from=soft_from,
                 unlabelled=list(read_notes(unlabelled)) if unlabelled else (),
                 prune_to=list(read_notes(prune_to)) if prune_to else None,
+                vary=vary,
                 say=bar.say,
                 watch=bar.show,
             )

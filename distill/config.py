@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clin_edge.core.errors import InputError
-from clin_edge.core.labelled import Labelled, read_labelled
+from clin_edge.core.labelled import Labelled, keep_labels, read_labelled
 from clin_edge.core.labels import LabelScheme
 from clin_edge.core.spans import alternatives
+from clin_edge.distill.invent import InventSpec
+from clin_edge.distill.names import NameSettings
 from clin_edge.distill.tables import build_table, read_toml
 
 N_SPECIAL = 2  # tokens that frame a window; every encoder of the family has at most these
@@ -34,14 +36,25 @@ class SetSpec:
     """One labelled set: where it is, how its labels are renamed, what it marks.
 
     ``path`` is relative to the data folder. ``map`` renames labels; ``"DISEASE|SYMPTOM"`` on the
-    right means one of these. ``marked`` overrides the labels the set marks at all (after ``map``).
+    right means one of these. ``only`` leaves out all other labels. ``marked`` overrides the labels
+    the set marks at all (after ``map``): without some label, entities of it are learnt but its
+    absence is not. Notes with fewer than ``least`` entities are left out; the others are learnt
+    ``times`` over in each epoch.
     """
 
     path: str
     name: str = ""
     map: Mapping[str, str] = field(default_factory=dict)
+    only: tuple[str, ...] | None = None
     marked: tuple[str, ...] | None = None
+    least: int = 0
+    times: int = 1
     licence: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be followed."""
+        if self.times < 1 or self.least < 0:
+            raise ValueError("times is at least 1, least not below 0")
 
     @property
     def title(self) -> str:
@@ -51,6 +64,9 @@ class SetSpec:
     def read(self, data: Path) -> list[Labelled]:
         """Read the set's notes; raises ``InputError`` as ``read_labelled`` does."""
         items = read_labelled(data / self.path, self.map)
+        if self.only is not None:
+            items = keep_labels(items, self.only)
+        items = [item for item in items if len(item.entities) >= self.least]
         if self.marked is None:
             return items
         marked = frozenset(self.marked)
@@ -61,9 +77,10 @@ class SetSpec:
 class TrainSettings:
     """How the student is trained: AdamW, linear warm-up, linear decay to zero.
 
-    ``attention_dropout`` 0 lets attention run fused, which makes a step on a CPU a quarter shorter.
-    ``clip_norm`` may be ``false``. ``layer_decay`` multiplies the rate from each layer to the one
-    below it. ``patience``: stop after so many epochs without a better dev score.
+    ``attention_dropout`` 0 lets attention run fused, which makes a step on a CPU a quarter shorter;
+    ``dropout`` is that of all else, ``false`` for what the encoder brings. ``clip_norm`` may be
+    ``false``. ``layer_decay`` multiplies the rate from each layer to the one below it.
+    ``patience``: stop after so many epochs without a better dev score.
 
     What is learnt from: a ``share`` of the notes; of their sentences without an entity,
     ``keep_empty`` (SamBD; Belkadi et al. 2023 keep 0.08), or as many as make ``empty_share`` of all
@@ -77,6 +94,7 @@ class TrainSettings:
     clip_norm: float | None = 1.0
     layer_decay: float = 1.0
     attention_dropout: float = 0.0
+    dropout: float | None = None
     batch_tokens: int = 2048
     patience: int | None = None
     share: float = 1.0
@@ -93,6 +111,8 @@ class TrainSettings:
             )
         if not 0 <= self.warmup <= 1 or not 0 <= self.attention_dropout < 1:
             raise ValueError("warmup and attention_dropout lie between 0 and 1")
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise ValueError("dropout lies between 0 and 1, or is false")
         if not 0 < self.layer_decay <= 1 or not 0 < self.share <= 1:
             raise ValueError("layer_decay and share lie above 0, and at 1 at most")
         if self.clip_norm is not None and self.clip_norm <= 0:
@@ -181,13 +201,30 @@ class ScratchSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WidthSettings:
+    """How wide the encoder is to be: ``heads`` of attention and ``feed_forward`` neurons a layer.
+
+    A head keeps its width, so the hidden states have ``heads`` times that. 0 is as it was.
+    """
+
+    heads: int = 0
+    feed_forward: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be followed."""
+        if self.heads < 0 or self.feed_forward < 0:
+            raise ValueError("heads and feed_forward are not below 0")
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
-    """What a model card says beyond the figures."""
+    """What a model card says beyond the figures; ``also`` is learnt from beside the sets."""
 
     name: str = "student"
     version: str = "0"
     encoder: str = ""
     encoder_licence: str = ""
+    also: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
 
 
@@ -196,19 +233,23 @@ class Recipe:
     """Everything that decides a student, but for the encoder's weights.
 
     ``encoder`` is a folder, a hub id, or ``scratch``: then ``[scratch]`` gives the shape.
-    ``keep_layers`` takes only these layers of it, counted from 0.
+    ``keep_layers`` takes only these layers of it, counted from 0; ``width`` makes them narrower.
+    ``names`` and ``invented`` say how term tables and our grammars add to what ``sets`` teach.
     """
 
     labels: tuple[str, ...]
     encoder: str = ""
     scratch: ScratchSettings = field(default_factory=ScratchSettings)
     keep_layers: tuple[int, ...] | None = None
+    width: WidthSettings = field(default_factory=WidthSettings)
     head: HeadSettings = field(default_factory=HeadSettings)
     soft: SoftSettings = field(default_factory=SoftSettings)
     max_tokens: int = 256
     overlap: int = 32
     passage_tokens: int = 32
     train: TrainSettings = field(default_factory=TrainSettings)
+    names: NameSettings = field(default_factory=NameSettings)
+    invented: tuple[InventSpec, ...] = ()
     sets: tuple[SetSpec, ...] = ()
     dev: tuple[SetSpec, ...] = ()
     tests: tuple[SetSpec, ...] = ()

@@ -41,13 +41,21 @@ def quiet_transformers() -> None:
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
-def load_config(encoder: str, *, attention_dropout: float, **changes: Any) -> Any:
-    """Give an encoder's config; attention without dropout runs fused."""
+def load_config(
+    encoder: str, *, attention_dropout: float, dropout: float | None = None, **changes: Any
+) -> Any:
+    """Give an encoder's config; attention without dropout runs fused, ``dropout`` is all other."""
     config = AutoConfig.from_pretrained(encoder, **changes)
     # BERT, RoBERTa and ELECTRA use the first name, DistilBERT the second.
-    for name in ("attention_probs_dropout_prob", "attention_dropout"):
-        if hasattr(config, name):
-            setattr(config, name, attention_dropout)
+    names = {
+        "attention_probs_dropout_prob": attention_dropout,
+        "attention_dropout": attention_dropout,
+        "hidden_dropout_prob": dropout,
+        "dropout": dropout,
+    }
+    for name, value in names.items():
+        if value is not None and hasattr(config, name):
+            setattr(config, name, value)
     return config
 
 

@@ -133,8 +133,11 @@ def new_student(
     overlap: int,
     seed: int,
     attention_dropout: float = 0.0,
+    dropout: float | None = None,
 ) -> Student:
-    """Put a fresh linear head on an encoder from a folder or a hub id.
+    """Put a linear head on an encoder from a folder or a hub id.
+
+    The head is a fresh one, unless the folder is a student's with as many tags.
 
     Raises:
         InputError: If the encoder cannot be loaded, or reads fewer than ``max_tokens``.
@@ -145,6 +148,7 @@ def new_student(
         config = load_config(
             encoder,
             attention_dropout=attention_dropout,
+            dropout=dropout,
             num_labels=len(scheme.tags),
             id2label=dict(enumerate(scheme.tags)),
             label2id=dict(scheme.index),
@@ -181,7 +185,11 @@ def load_student(folder: Path) -> Student:
 def _load_weights(place: str | Path, *, head_is_new: bool, **options: Any) -> Any:
     """Load a token classifier; refuse weights that leave part of it random, but for a new head."""
     model, info = AutoModelForTokenClassification.from_pretrained(
-        place, dtype=torch.float32, output_loading_info=True, **options
+        place,
+        dtype=torch.float32,
+        output_loading_info=True,
+        ignore_mismatched_sizes=head_is_new,
+        **options,
     )
     encoder_prefix = model.base_model_prefix + "."
     missing = sorted(

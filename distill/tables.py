@@ -16,9 +16,17 @@ from clin_edge.core.errors import InputError
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file; raises ``InputError`` if it is none."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return parse_toml(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as TOML ({error})") from None
+
+
+def parse_toml(text: str, where: str) -> dict[str, Any]:
+    """Parse the text of a TOML file; raises ``InputError`` that names ``where`` if it is none."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{where}: cannot be read as TOML ({error})") from None
 
 
 def build_table(kind: Any, table: Any, where: str) -> Any:

@@ -28,8 +28,9 @@ from clin_edge.distill.checkpoint import (
     settle_folder,
 )
 from clin_edge.distill.config import Recipe, TrainSettings
-from clin_edge.distill.dataset import Example, epoch_batches, make_examples
 from clin_edge.distill.guide import Guide
+from clin_edge.distill.lessons import Lessons
+from clin_edge.distill.names import Vary
 from clin_edge.distill.objective import batch_loss, collate
 from clin_edge.distill.optimization import best_device, parameter_groups, rate_factor, take_step
 from clin_edge.distill.sampling import (
@@ -38,7 +39,6 @@ from clin_edge.distill.sampling import (
     keep_for_share,
     take_share,
 )
-from clin_edge.distill.soft import soft_labels
 from clin_edge.distill.start import start_student, start_tagger
 from clin_edge.distill.student import Student, load_student
 
@@ -68,6 +68,7 @@ def train(
     soft_from: Path | None = None,
     unlabelled: Sequence[Note] = (),
     prune_to: Sequence[Note] | None = None,
+    vary: Vary | None = None,
     say: Callable[[str], None] = lambda _: None,
     watch: Callable[[Status], None] = lambda _: None,
 ) -> Student:
@@ -88,6 +89,7 @@ def train(
         unlabelled: Notes on which that student alone is followed.
         prune_to: If given, pieces of the vocabulary that neither these notes nor those that are
             learnt from use are left out.
+        vary: Tells the labelled notes anew in each epoch.
         say: Told a line about each thing worth a person's attention.
         watch: Told after each step where training stands.
 
@@ -107,16 +109,12 @@ def train(
     pruned_to = None if prune_to is None else (note.text for note in prune_to)
     student = start_student(recipe, encoder, texts, prune_to=pruned_to)
     teacher = load_student(soft_from) if soft_from is not None else None
-    examples = _examples(recipe, notes, student, teacher)
+    lessons = Lessons(recipe, notes, student, teacher, vary)
     guide = None
     if teacher is not None and recipe.soft.hidden_weight:
         guide = Guide(teacher, student, device)
     tagger = start_tagger(recipe, student, guide).to(device)
-    lengths = [len(example.ids) for example in examples]
-    plan = [
-        epoch_batches(lengths, batch_tokens=settings.batch_tokens, seed=settings.seed, epoch=e)
-        for e in range(settings.epochs)
-    ]
+    plan = [lessons.batches(epoch) for epoch in range(settings.epochs)]
     n_steps = sum(map(len, plan))
     groups = parameter_groups(
         tagger,
@@ -134,11 +132,13 @@ def train(
     # which the user has since taken away: that run is over.
     if checkpoint.exists() and not best.exists() and read_progress(checkpoint).best_epoch > 0:
         shutil.rmtree(work)
+    examples = lessons.examples(0)
     progress = Progress(fingerprint(recipe, examples, dev, encoder, str(soft_from or "")))
     if checkpoint.exists():
         progress = resume(checkpoint, progress, tagger, optimizer)
         say(f"resumed after epoch {progress.epoch}, step {progress.step}")
-    say(f"{len(notes):,} notes, {len(examples):,} windows, {sum(lengths):,} tokens an epoch")
+    n_tokens = sum(len(example.ids) for example in examples)
+    say(f"{len(notes):,} notes, {len(examples):,} windows, {n_tokens:,} tokens an epoch")
 
     done = first = sum(map(len, plan[: progress.epoch])) + progress.step
     started, before = time.monotonic(), progress.seconds
@@ -146,6 +146,7 @@ def train(
     losses: list[float] = []
     while progress.epoch < settings.epochs and not progress.stopped:
         tagger.train()
+        examples = lessons.examples(progress.epoch)
         for chosen in plan[progress.epoch][progress.step :]:
             batch = collate(
                 [examples[i] for i in chosen], pad_id=student.encoder.pad_id, device=device
@@ -208,22 +209,6 @@ def _sample(
         f"{keep:.2%} of these kept, {after.sentences:,}, {after.empty_share:.1%} without"
     )
     return drop_empty_sentences(items, keep=keep, seed=settings.seed)
-
-
-def _examples(
-    recipe: Recipe, notes: Sequence[Labelled], student: Student, teacher: Student | None
-) -> list[Example]:
-    """Cut notes into windows, with what a bigger student says of them."""
-    soft = None
-    if teacher is not None:
-        read = (item.note for item in notes)
-        soft = soft_labels(read, student.encoder, student.scheme, teacher)
-    whole = recipe.head.kind == "crf" and recipe.head.constrained
-    made = make_examples(notes, student.encoder, student.scheme, keep_words_whole=whole, soft=soft)
-    examples = list(made)
-    if not examples:
-        raise InputError("the labelled notes hold no text to learn from")
-    return examples
 
 
 def _score_epoch(

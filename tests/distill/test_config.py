@@ -27,6 +27,8 @@ from clin_edge.distill.config import (
     labels_of,
     load_recipe,
 )
+from clin_edge.distill.invent import InventSpec
+from clin_edge.distill.names import NameSettings
 
 FULL = """
 labels = ["MEDICATION", "ADE"]
@@ -64,6 +66,7 @@ weight_decay = 0.5
 clip_norm = 2.5
 layer_decay = 0.9
 attention_dropout = 0.1
+dropout = 0.2
 batch_tokens = 999
 patience = 2
 share = 0.5
@@ -71,11 +74,26 @@ keep_empty = 0.08
 seed = 3
 checkpoint_minutes = 1.5
 
+[names]
+tables = ["terms.tsv"]
+stop = ["water"]
+narrow = true
+exchange = 0.25
+max_words = 3
+
+[[invented]]
+grammar = "notes"
+notes = 10
+seed = 4
+
 [[sets]]
 path = "a.jsonl"
 name = "set a"
 map = { Drug = "MEDICATION", Problem = "DISEASE|SYMPTOM" }
+only = ["MEDICATION", "DISEASE"]
 marked = ["MEDICATION"]
+least = 2
+times = 3
 licence = "CC BY 4.0"
 
 [[sets]]
@@ -92,6 +110,7 @@ name = "ours"
 version = "2"
 encoder = "someone/encoder"
 encoder_licence = "MIT"
+also = ["names (CC0)"]
 limits = ["one", "two"]
 """
 FULL_RECIPE = Recipe(
@@ -112,6 +131,7 @@ FULL_RECIPE = Recipe(
         clip_norm=2.5,
         layer_decay=0.9,
         attention_dropout=0.1,
+        dropout=0.2,
         batch_tokens=999,
         patience=2,
         share=0.5,
@@ -119,12 +139,17 @@ FULL_RECIPE = Recipe(
         seed=3,
         checkpoint_minutes=1.5,
     ),
+    names=NameSettings(("terms.tsv",), ("water",), narrow=True, exchange=0.25, max_words=3),
+    invented=(InventSpec("notes", 10, seed=4),),
     sets=(
         SetSpec(
             path="a.jsonl",
             name="set a",
             map={"Drug": "MEDICATION", "Problem": "DISEASE|SYMPTOM"},
+            only=("MEDICATION", "DISEASE"),
             marked=("MEDICATION",),
+            least=2,
+            times=3,
             licence="CC BY 4.0",
         ),
         SetSpec(path="b"),
@@ -136,6 +161,7 @@ FULL_RECIPE = Recipe(
         version="2",
         encoder="someone/encoder",
         encoder_licence="MIT",
+        also=("names (CC0)",),
         limits=("one", "two"),
     ),
 )

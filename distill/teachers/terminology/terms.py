@@ -49,12 +49,17 @@ def terms_teacher(
     """
     settings = settings or TermsSettings()
     paths = [path] if isinstance(path, Path) else list(path)
-    terms = [term for table in paths for term in _read(table, settings.labels or {})]
+    terms = [term for table in paths for term in read_terms(table, settings.labels)]
     marked = {one for term in terms for one in alternatives(term.label)}
     return dictionary_teacher(name, marked, terms, settings.match, place=paths[0])
 
 
-def _read(path: Path, labels: Mapping[str, str]) -> Iterator[Term]:
+def read_terms(path: Path, labels: Mapping[str, str] | None = None) -> Iterator[Term]:
+    """Read the terms of one table; ``labels`` as in ``TermsSettings``.
+
+    Raises:
+        InputError: As ``terms_teacher`` does.
+    """
     lines = rows(path, "\t")
     _, header = next(lines, ("", []))
     if any(header.count(column) != 1 for column in COLUMNS):
@@ -68,6 +73,6 @@ def _read(path: Path, labels: Mapping[str, str]) -> Iterator[Term]:
             raise InputError(f"{where}: {label!r} is no label; write one word, such as DISEASE")
         if not code or not main:
             raise InputError(f"{where}: needs an id and a name")
-        given = labels.get(label, label)
+        given = (labels or {}).get(label, label)
         if given:
             yield from (Term(text, code, given) for text in (main, *synonyms.split("|")) if text)

@@ -1,0 +1,67 @@
+"""What each epoch teaches: windows of the notes, the same ones or told anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clin_edge.core.errors import InputError
+from clin_edge.core.labelled import Labelled
+from clin_edge.distill.config import Recipe
+from clin_edge.distill.dataset import Example, epoch_batches, make_examples
+from clin_edge.distill.names import Vary
+from clin_edge.distill.soft import soft_labels
+from clin_edge.distill.student import Student
+
+
+class Lessons:
+    """The examples of every epoch, and the batches they come in.
+
+    Epochs differ in more than order if ``vary`` tells the notes anew; their examples are then made
+    when they are asked for, and only one epoch's are kept.
+
+    Raises:
+        InputError: If the notes hold no text, or a bigger student is to be followed on notes that
+            are told anew: it reads them only once.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        notes: Sequence[Labelled],
+        student: Student,
+        teacher: Student | None = None,
+        vary: Vary | None = None,
+    ) -> None:
+        if teacher is not None and vary is not None:
+            raise InputError("a bigger student is followed on notes as they are: leave exchange 0")
+        self._recipe, self._notes, self._student = recipe, notes, student
+        self._teacher, self._vary = teacher, vary
+        self._epoch = 0
+        self._examples = self._make(0)
+        if not self._examples:
+            raise InputError("the labelled notes hold no text to learn from")
+
+    def examples(self, epoch: int) -> list[Example]:
+        """Give an epoch's examples."""
+        if self._vary is not None and epoch != self._epoch:
+            self._examples, self._epoch = self._make(epoch), epoch
+        return self._examples
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Give the batches of an epoch, by the numbers of its examples."""
+        settings = self._recipe.train
+        lengths = [len(example.ids) for example in self.examples(epoch)]
+        return epoch_batches(
+            lengths, batch_tokens=settings.batch_tokens, seed=settings.seed, epoch=epoch
+        )
+
+    def _make(self, epoch: int) -> list[Example]:
+        notes, head, vary = self._notes, self._recipe.head, self._vary
+        if vary is not None:
+            notes = [vary(note, epoch, number) for number, note in enumerate(notes)]
+        encoder, scheme = self._student.encoder, self._student.scheme
+        soft = None
+        if self._teacher is not None:
+            soft = soft_labels((item.note for item in notes), encoder, scheme, self._teacher)
+        whole = head.kind == "crf" and head.constrained
+        return list(make_examples(notes, encoder, scheme, keep_words_whole=whole, soft=soft))

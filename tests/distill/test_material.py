@@ -1,0 +1,143 @@
+"""What a recipe has to teach, and how it comes together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clin_edge.core.errors import InputError
+from clin_edge.distill import train as training
+from clin_edge.distill.config import Recipe, SetSpec
+from clin_edge.distill.invent import InventSpec
+from clin_edge.distill.lessons import Lessons
+from clin_edge.distill.material import gather
+from clin_edge.distill.names import NameSettings
+from clin_edge.distill.student import Student
+from clin_edge.distill.train import train
+from dying import Killed, dying_at, weights
+from tiny import invented_set, n_threads, tiny_encoder, tiny_recipe, write_labelled
+
+TABLE = """id\tname\tsynonyms\tlabel
+1\tzulifen\ttromexal\tMEDICATION
+2\tgrey fever\t\tDISEASE
+3\tblue ache\t\tSYMPTOM
+"""
+ITEMS = invented_set(12)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    (tmp_path / "terms.tsv").write_text(TABLE, encoding="utf-8")
+    write_labelled(tmp_path / "gold.jsonl", ITEMS)
+    return tmp_path
+
+
+def names(**settings: object) -> NameSettings:
+    return NameSettings(tables=("terms.tsv",), **settings)  # type: ignore[arg-type]
+
+
+def test_sets_are_learnt_so_many_times_and_notes_with_too_little_are_left_out(data: Path) -> None:
+    once, vary = gather(Recipe(("MEDICATION",), sets=(SetSpec("gold.jsonl"),)), data)
+    assert once == ITEMS
+    assert vary is None
+    thrice, _ = gather(Recipe(("MEDICATION",), sets=(SetSpec("gold.jsonl", times=3),)), data)
+    assert sorted(item.note.id for item in thrice) == sorted(3 * [i.note.id for i in ITEMS])
+    rich, _ = gather(Recipe(("MEDICATION",), sets=(SetSpec("gold.jsonl", least=3),)), data)
+    assert rich == [item for item in ITEMS if len(item.entities) >= 3]
+    assert 0 < len(rich) < len(ITEMS)
+
+
+def test_a_set_may_teach_only_some_of_its_labels(data: Path) -> None:
+    sets = (SetSpec("gold.jsonl", only=("DISEASE",)),)
+    items, _ = gather(Recipe(("MEDICATION", "DISEASE"), sets=sets), data)
+    assert {item.marked for item in items} == {frozenset({"DISEASE"})}
+    assert {e.label for item in items for e in item.entities} == {"DISEASE"}
+
+
+def test_silver_comes_beside_the_sets(data: Path) -> None:
+    silver = invented_set(3, seed=9, prefix="s")
+    items, _ = gather(Recipe(("MEDICATION",), sets=(SetSpec("gold.jsonl"),)), data, [silver])
+    assert items == [*ITEMS, *silver]
+
+
+def test_what_a_set_does_not_tell_apart_the_tables_do(data: Path) -> None:
+    either = [("grey fever", "DISEASE|SYMPTOM"), ("rash", "DISEASE|SYMPTOM")]
+    text = "grey fever and rash"
+    rows = "".join(
+        f'{{"start": {text.index(q)}, "end": {text.index(q) + len(q)}, "label": "{label}"}}, '
+        for q, label in either
+    )
+    line = f'{{"id": "1", "text": "{text}", "entities": [{rows.rstrip(", ")}]}}\n'
+    (data / "either.jsonl").write_text(line)
+    sets = (SetSpec("either.jsonl"),)
+    (item,), _ = gather(Recipe(("DISEASE", "SYMPTOM"), sets=sets, names=names(narrow=True)), data)
+    assert [e.label for e in item.entities] == ["DISEASE", "DISEASE|SYMPTOM"]
+
+
+def test_invented_notes_come_last_and_use_the_tables_names(data: Path) -> None:
+    recipe = Recipe(
+        ("MEDICATION", "DISEASE", "SYMPTOM"),
+        sets=(SetSpec("gold.jsonl"),),
+        invented=(InventSpec("notes", 40, seed=4),),
+        names=names(),
+    )
+    items, vary = gather(recipe, data)
+    assert items[: len(ITEMS)] == ITEMS
+    written = items[len(ITEMS) :]
+    assert len({item.note.id for item in written}) == 40
+    assert any("zulifen" in item.note.text for item in written)
+    assert vary is None
+
+
+def test_an_exchange_tells_every_note_anew(data: Path) -> None:
+    recipe = Recipe(
+        ("MEDICATION", "DISEASE"), sets=(SetSpec("gold.jsonl"),), names=names(exchange=1.0)
+    )
+    items, vary = gather(recipe, data)
+    assert vary is not None
+    told = [vary(item, 0, number) for number, item in enumerate(items)]
+    for item in told:
+        for e in item.entities:
+            words = item.note.text[e.span.start : e.span.end].lower()
+            assert words in ("zulifen", "tromexal", "grey fever")
+
+
+# --- learning from notes that are told anew ------------------------------------------------------
+
+SHORT = {"epochs": 2, "batch_tokens": 100, "learning_rate": 3e-2, "warmup": 0.0}
+
+
+def test_a_run_with_exchanged_names_dies_and_ends_with_the_same_weights(
+    data: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch
+) -> None:
+    encoder = str(tiny_encoder(tmp_path_factory.mktemp("material") / "tiny"))
+    recipe = tiny_recipe(
+        **SHORT, sets=(SetSpec("gold.jsonl"),), names=names(exchange=0.5), checkpoint_minutes=0.0
+    )
+    items, vary = gather(recipe, data)
+    dev = {"dev": ITEMS}
+
+    def run(out: Path) -> None:
+        train(recipe, items, dev, encoder, out, vary=vary)
+
+    with n_threads(1):
+        run(data / "whole")
+        for nth in (2, 5):
+            out = data / f"died-{nth}"
+            with monkeypatch.context() as patch:
+                patch.setattr(training, "take_step", dying_at(nth, training.take_step, after=True))
+                with pytest.raises(Killed):
+                    run(out)
+            run(out)
+            assert weights(out) == weights(data / "whole")
+        train(recipe, items, dev, encoder, data / "as-they-are")
+    assert weights(data / "as-they-are") != weights(data / "whole")
+
+
+def test_a_bigger_student_is_not_followed_on_notes_told_anew(data: Path) -> None:
+    recipe = tiny_recipe(sets=(SetSpec("gold.jsonl"),), names=names(exchange=0.5))
+    items, vary = gather(recipe, data)
+    nobody: Student = None  # type: ignore[assignment]  # neither is looked at
+    with pytest.raises(InputError, match="leave exchange 0"):
+        Lessons(recipe, items, nobody, teacher=object(), vary=vary)  # type: ignore[arg-type]
