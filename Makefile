@@ -37,10 +37,21 @@ check: .venv-dev/.done ## formatter, linter, types and layers; silent when all i
 	$(call silent,$(DEV)/mypy)
 	$(call silent,$(DEV)/lint-imports)
 
-model: .venv-dev/.done build/encoder/model.safetensors ## train the default bundle from DATA=... and put it in runtime/model
-	$(DEV)/clin-edge distill --recipe $(RECIPE) --data $(DATA) --student build/encoder -o build/student
-	$(DEV)/clin-edge export build/student --int8 --recipe $(RECIPE) --data $(DATA) \
+# The paths of recipes begin in build/data: the corpora in DATA, and what teachers say of its notes.
+model: .venv-dev/.done build/student/model.safetensors ## train the default bundle from DATA=... and put it in runtime/model
+	$(DEV)/clin-edge export build/student --int8 --recipe $(RECIPE) --data build/data \
 		--calibrate $(DATA)/unlabelled/mtsamples.jsonl.gz -o runtime/model
+
+build/student/model.safetensors: build/first/model.safetensors build/data/silver/sig.jsonl
+	$(DEV)/clin-edge distill --recipe $(RECIPE) --data build/data --student build/first -o build/student
+
+build/first/model.safetensors: build/encoder/model.safetensors | .venv-dev/.done
+	$(DEV)/clin-edge distill --recipe distill/recipes/first.toml --data $(DATA) --student build/encoder -o build/first
+
+build/data/silver/sig.jsonl: | .venv-dev/.done
+	mkdir -p build/data
+	ln -sfn $(abspath $(DATA))/labelled $(abspath $(DATA))/terms build/data
+	$(DEV)/clin-edge label $(DATA)/unlabelled/mtsamples.jsonl.gz -o build/data/silver --teacher sig
 
 bench: .venv-dev/.done ## how fast this machine reads notes, and how near its limit that is
 	@$(OFFLINE) $(DEV)/clin-edge bench $(ARGS)

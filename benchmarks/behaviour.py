@@ -2,6 +2,7 @@
 
     python benchmarks/behaviour.py BUNDLE -o benchmarks/results/behaviour.json
     python benchmarks/behaviour.py --floors      # the default bundle's floors, for the tests
+    python benchmarks/behaviour.py BUNDLE --card # the rates go into its model card
 
 What is tested and how it is judged: docs/behaviour.md. `--floors` sets the rates that the tests
 demand of the default bundle: 0.02 or two snippets under those measured, whichever is more, since an
@@ -12,18 +13,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 from throughput import machine
 
+from clin_edge.core.bundle import Bundle, open_bundle, write_bundle
 from clin_edge.runtime.pipeline import DEFAULT_BUNDLE, Pipeline
 
 # First, since this script and the suite's package bear one name.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from behaviour.checks import FLOORS, MATCHES, run
 from behaviour.suite import read_news, read_snippets
+
+CARD = "MODEL_CARD.md"
 
 
 def main() -> None:
@@ -32,6 +37,7 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, help="write the results as JSON")
     parser.add_argument("--labels", nargs="+", help="judge these labels only")
     parser.add_argument("--floors", action="store_true", help=f"write {FLOORS.name} for the tests")
+    parser.add_argument("--card", action="store_true", help="add the rates to the bundle's card")
     args = parser.parse_args()
     if args.floors and (args.bundle or args.labels):
         parser.error("--floors are those of the default bundle, with all its labels")
@@ -43,6 +49,8 @@ def main() -> None:
     types = [label for label in known if not args.labels or label in args.labels]
     results = run(pipeline, read_snippets(), read_news(), types)
     show(results)
+    if args.card:
+        add_to_card(open_bundle(pipeline.bundle.path), results)
     if args.out:
         whole = {"machine": here, "bundle": pipeline.bundle.id, **results}
         args.out.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
@@ -60,6 +68,42 @@ def floors(results: dict[str, Any]) -> dict[str, Any]:
         },
         "alarms_per_1000_words": round(results["news"]["per_1000_words"] + 1, 2),
     }
+
+
+def add_to_card(bundle: Bundle, results: dict[str, Any]) -> None:
+    """Seal the bundle again, with what it does in the suite in its card, before its limits."""
+    card = bundle.files[CARD].decode()
+    card = re.sub(r"## Behaviour\n.*?(?=^## )", "", card, flags=re.DOTALL | re.MULTILINE)
+    card = card.replace("## Limits\n", f"{behaviour_section(results)}## Limits\n")
+    write_bundle(bundle.path, bundle.manifest, {**bundle.files, CARD: card.encode()})
+
+
+def behaviour_section(results: dict[str, Any]) -> str:
+    """Give the section of a model card that says how a bundle behaves."""
+    kinds, news, absent = results["kinds"], results["news"], results["absent"]
+    rows = [
+        f"| {name} | {rates['n']} | {rates['strict']:.2f} | {rates['either']:.2f} |"
+        for name, rates in {**kinds, **results["capabilities"]}.items()
+    ]
+    return "\n".join(
+        [
+            "## Behaviour",
+            "",
+            "Shares of short invented snippets that it reads right, each a test of one thing; "
+            "first the three kinds of",
+            "test, then what is tested. Either: the same with DISEASE and SYMPTOM taken as one.",
+            "",
+            "| | snippets | right | either |",
+            "|---|---:|---:|---:|",
+            *rows,
+            "",
+            f"In {news['words']:,} words of invented news, which name no disease and no drug, it "
+            f"marks {news['per_1000_words']} in 1,000 words;",
+            f"of {absent['n']} words in snippets that are no entity, {absent['marked']}.",
+            "",
+            "",
+        ]
+    )
 
 
 def show(results: dict[str, Any]) -> None:

@@ -279,4 +279,4 @@ def _sources(student: Student, card: Card) -> tuple[Mapping[str, Any], ...]:
     listed = [{"name": s["name"] or s["path"], "licence": s["licence"]} for s in sets]
     encoder = card.encoder or student.facts.get("encoder", "")
     started_from = [{"name": encoder, "licence": card.encoder_licence}] if encoder else []
-    return (*started_from, *listed)
+    return (*started_from, *listed, *({"name": other, "licence": ""} for other in card.also))
