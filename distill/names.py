@@ -20,8 +20,9 @@ Vary = Callable[[Labelled, int, int], Labelled]
 """Gives another telling of a labelled note, by epoch and the note's number."""
 
 LONGEST_ACRONYM = 5
-# Words as they stand in notes: no commas, no brackets; shorter ones mean too many things.
-_PLAIN = re.compile(r"[^\W_][\w' /-]{2,38}\w")
+# Words as they stand in notes: no commas, no brackets. Names with digits are codes, which look like
+# those of genes and cells, and short ones in capitals mean too many things.
+_PLAIN = re.compile(r"[^\W\d_](?:[^\W\d_]|[' /-]){2,38}[^\W\d_]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ def read_names(
 ) -> dict[str, list[str]]:
     """Give the names of each label that a note could hold as they are, sorted, each once.
 
-    Names in capitals only are given in lower case if they are longer than most acronyms.
+    Names with digits, commas or brackets, and short ones in capitals, are left out; longer ones in
+    capitals are given in lower case.
 
     Raises:
         InputError: If a table cannot be read.
@@ -63,10 +65,11 @@ def read_names(
     found: dict[str, set[str]] = {label: set() for label in labels}
     for path in paths:
         for term in read_terms(path):
-            short = len(term.name.split()) <= max_words
-            if short and term.label in found and _PLAIN.fullmatch(term.name):
-                shouted = term.name.isupper() and len(term.name) > LONGEST_ACRONYM
-                found[term.label].add(term.name.lower() if shouted else term.name)
+            name = term.name
+            if name.isupper():
+                name = name.lower() if len(name) > LONGEST_ACRONYM else ""
+            if term.label in found and len(name.split()) <= max_words and _PLAIN.fullmatch(name):
+                found[term.label].add(name)
     return {label: sorted(names) for label, names in found.items()}
 
 

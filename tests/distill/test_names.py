@@ -21,7 +21,7 @@ TABLE = """id\tname\tsynonyms\tlabel
 3\tanemia\t\tDISEASE
 4\tanemia\t\tSYMPTOM
 5\theart failure\t\tSYMPTOM
-6\tcarcinoma, renal\tkidney cancer (clear cell)|one two three four five\tDISEASE
+6\tcarcinoma, renal\tkidney cancer (clear cell)|one two three four five|Cowden disease 4\tDISEASE
 7\tnothing\t\tOTHER
 """
 NAMES = {"MEDICATION": ["zulifen", "Tromexal retard"], "DISEASE": ["grey fever"]}

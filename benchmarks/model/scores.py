@@ -1,0 +1,67 @@
+"""Scores students and bundles on every split that none of them has learnt from.
+
+    python benchmarks/model/scores.py first=build/first box=runtime/model --data DATA -o OUT
+
+Strict span F1 with 95 % intervals over documents, per label; where a set does not tell diseases
+from symptoms, both count. Only the splits in DEV may decide anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from throughput import machine
+
+from clin_edge.core.labelled import keep_labels, read_labelled
+from clin_edge.core.score import score
+from clin_edge.export.evaluate import find_with, open_predictor, scorable
+
+EITHER = {"DISEASE": "DISEASE|SYMPTOM"}
+# Of phee2's drugs only those of the event are marked, so recall alone is worth reading there.
+DEV = {
+    "ncbi_disease/dev": EITHER,
+    "biored/dev": EITHER,
+    "chia/dev": EITHER,
+    "maccrobat2020/dev": {},
+    "phee2/dev": {},
+}
+TEST = {"bc5cdr/test": EITHER, "ncbi_disease/test": EITHER}
+LABELS = ("MEDICATION", "DISEASE", "SYMPTOM", "DISEASE|SYMPTOM")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", nargs="+", metavar="NAME=FOLDER", help="students or bundles")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--dev-only", action="store_true")
+    parser.add_argument("-o", "--out", type=Path)
+    args = parser.parse_args()
+    rows = []
+    for word in args.what:
+        name, _, folder = word.partition("=")
+        predictor = open_predictor(Path(folder))
+        if predictor is None:
+            parser.error(f"{folder}: neither a student nor a bundle")
+        for split, renames in (DEV if args.dev_only else DEV | TEST).items():
+            gold = read_labelled(args.data / f"labelled/{split}.jsonl", renames)
+            gold = scorable(keep_labels(gold, LABELS), predictor.scheme.types)
+            scores = score(gold, find_with(predictor, gold)).as_dict()
+            for label, row in scores["labels"].items():
+                rows.append({"who": name, "split": split, "label": label, **row})
+                print(
+                    f"{name:12} {split:18} {label:16} P {row['precision']:.3f} "
+                    f"R {row['recall']:.3f} F1 {row['f1']:.3f}",
+                    flush=True,
+                )
+    if args.out:
+        whole: dict[str, Any] = {"machine": machine(), "rows": rows}
+        args.out.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
