@@ -41,9 +41,14 @@ check: .venv-dev/.done ## formatter, linter, types and layers; silent when all i
 model: .venv-dev/.done build/student/model.safetensors ## train the default bundle from DATA=... and put it in runtime/model
 	$(DEV)/clin-edge export build/student --int8 --recipe $(RECIPE) --data build/data \
 		--calibrate $(DATA)/unlabelled/mtsamples.jsonl.gz -o runtime/model
+	$(DEV)/python benchmarks/behaviour.py runtime/model --card
+	$(DEV)/python benchmarks/behaviour.py --floors -o benchmarks/results/behaviour.json
 
-build/student/model.safetensors: build/first/model.safetensors build/data/silver/sig.jsonl
-	$(DEV)/clin-edge distill --recipe $(RECIPE) --data build/data --student build/first -o build/student
+build/student/model.safetensors: build/later/model.safetensors
+	$(DEV)/clin-edge mix build/first build/later --share 0.3 -o build/student
+
+build/later/model.safetensors: build/first/model.safetensors build/data/silver/sig.jsonl
+	$(DEV)/clin-edge distill --recipe $(RECIPE) --data build/data --student build/first -o build/later
 
 build/first/model.safetensors: build/encoder/model.safetensors | .venv-dev/.done
 	$(DEV)/clin-edge distill --recipe distill/recipes/first.toml --data $(DATA) --student build/encoder -o build/first

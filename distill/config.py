@@ -80,7 +80,8 @@ class TrainSettings:
     ``attention_dropout`` 0 lets attention run fused, which makes a step on a CPU a quarter shorter;
     ``dropout`` is that of all else, ``false`` for what the encoder brings. ``clip_norm`` may be
     ``false``. ``layer_decay`` multiplies the rate from each layer to the one below it.
-    ``patience``: stop after so many epochs without a better dev score.
+    ``patience``: stop after so many epochs without a better dev score; ``stop_after`` so many in
+    any case, with the rates of all ``epochs``.
 
     What is learnt from: a ``share`` of the notes; of their sentences without an entity,
     ``keep_empty`` (SamBD; Belkadi et al. 2023 keep 0.08), or as many as make ``empty_share`` of all
@@ -97,6 +98,7 @@ class TrainSettings:
     dropout: float | None = None
     batch_tokens: int = 2048
     patience: int | None = None
+    stop_after: int | None = None
     share: float = 1.0
     keep_empty: float | None = None
     empty_share: float | None = None
@@ -117,8 +119,10 @@ class TrainSettings:
             raise ValueError("layer_decay and share lie above 0, and at 1 at most")
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise ValueError("clip_norm is above 0, or false")
-        if self.patience is not None and self.patience < 1:
-            raise ValueError("patience is at least 1 epoch, or false")
+        for name in ("patience", "stop_after"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is at least 1 epoch, or false")
         for name in ("keep_empty", "empty_share"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:

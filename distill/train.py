@@ -176,6 +176,7 @@ def train(
         progress.stopped = settings.patience is not None and waited >= settings.patience
         if progress.stopped:
             say(f"stopped: no better dev score for {waited} epochs")
+        progress.stopped = progress.stopped or progress.epoch == settings.stop_after
         save_checkpoint(checkpoint, progress, tagger, optimizer)
         losses = []
     kept = progress.dev[progress.best_epoch - 1]

@@ -24,6 +24,7 @@ from clin_edge.distill.config import (
     SetSpec,
     SoftSettings,
     TrainSettings,
+    WidthSettings,
     labels_of,
     load_recipe,
 )
@@ -37,6 +38,10 @@ keep_layers = [0, 2]
 max_tokens = 128
 overlap = 16
 passage_tokens = 48
+
+[width]
+heads = 3
+feed_forward = 99
 
 [scratch]
 layers = 2
@@ -69,6 +74,7 @@ attention_dropout = 0.1
 dropout = 0.2
 batch_tokens = 999
 patience = 2
+stop_after = 4
 share = 0.5
 keep_empty = 0.08
 seed = 3
@@ -117,6 +123,7 @@ FULL_RECIPE = Recipe(
     labels=("MEDICATION", "ADE"),
     encoder="someone/encoder",
     keep_layers=(0, 2),
+    width=WidthSettings(3, 99),
     scratch=ScratchSettings(2, 64, 4, 100, "vocab.txt", 500, True),
     head=HeadSettings("crf", first_pieces=True, constrained=False, rate=3.0),
     soft=SoftSettings(3.0, 0.25, 1.5),
@@ -134,6 +141,7 @@ FULL_RECIPE = Recipe(
         dropout=0.2,
         batch_tokens=999,
         patience=2,
+        stop_after=4,
         share=0.5,
         keep_empty=0.08,
         seed=3,

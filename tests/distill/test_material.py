@@ -13,7 +13,7 @@ from clin_edge.distill.invent import InventSpec
 from clin_edge.distill.lessons import Lessons
 from clin_edge.distill.material import gather
 from clin_edge.distill.names import NameSettings
-from clin_edge.distill.student import Student
+from clin_edge.distill.student import Student, load_student
 from clin_edge.distill.train import train
 from dying import Killed, dying_at, weights
 from tiny import invented_set, n_threads, tiny_encoder, tiny_recipe, write_labelled
@@ -133,6 +133,20 @@ def test_a_run_with_exchanged_names_dies_and_ends_with_the_same_weights(
             assert weights(out) == weights(data / "whole")
         train(recipe, items, dev, encoder, data / "as-they-are")
     assert weights(data / "as-they-are") != weights(data / "whole")
+
+
+def test_stopping_after_some_epochs_keeps_the_rates_of_all(
+    data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    encoder = str(tiny_encoder(tmp_path_factory.mktemp("stop") / "tiny"))
+    with n_threads(1):
+        for epochs, stop, out in ((3, 2, "stopped"), (3, None, "whole"), (2, None, "short")):
+            recipe = tiny_recipe(**{**SHORT, "epochs": epochs}, stop_after=stop)
+            train(recipe, ITEMS, {}, encoder, data / out)
+    facts = load_student(data / "stopped").facts
+    assert [epoch["epoch"] for epoch in facts["dev"]] == [1, 2]
+    assert weights(data / "stopped") != weights(data / "short")
+    assert weights(data / "stopped") != weights(data / "whole")
 
 
 def test_a_bigger_student_is_not_followed_on_notes_told_anew(data: Path) -> None:

@@ -12,6 +12,11 @@ from clin_edge.runtime.demo import SAMPLES, check_offsets, run_demo
 from clin_edge.runtime.pipeline import DEFAULT_BUNDLE, Pipeline
 
 MAX_MB = 30
+# Every label but REASON and ADE.
+LABELS = (
+    *("MEDICATION", "DISEASE", "SYMPTOM"),
+    *("STRENGTH", "FORM", "DOSAGE", "ROUTE", "FREQUENCY", "DURATION"),
+)
 FLOORS = {"MEDICATION": 0.86, "DISEASE|SYMPTOM": 0.76}
 
 
@@ -33,7 +38,7 @@ def records_of(notes, **options) -> list[str]:
 def test_it_verifies_is_small_and_states_scores_above_the_floor() -> None:
     bundle = open_bundle(DEFAULT_BUNDLE, allow_hard_links=True)
     assert sum(map(len, bundle.files.values())) < MAX_MB * 1e6
-    assert bundle.manifest.scheme.types == ("MEDICATION", "DISEASE", "SYMPTOM")
+    assert bundle.manifest.scheme.types == LABELS
     assert bundle.manifest.precision == "int8"
     assert bundle.manifest.quantization["openvino"]["share_of_numbers_in_8_bits"] > 0.95
     stated = bundle.manifest.scores["bc5cdr test"]["int8"]["labels"]
@@ -41,6 +46,7 @@ def test_it_verifies_is_small_and_states_scores_above_the_floor() -> None:
         assert stated[label]["f1"] >= floor
     card = bundle.files["MODEL_CARD.md"].decode()
     assert all(source["name"] in card for source in bundle.manifest.sources)
+    assert "## Behaviour" in card
 
 
 @pytest.mark.parametrize(
@@ -69,6 +75,7 @@ def test_it_reads_every_character_and_finds_what_a_reader_would(notes, lines) ->
     }
     wanted = {"metformin", "furosemide", "levetiracetam", "docetaxel", "lisinopril", "apixaban"}
     assert {("MEDICATION", name) for name in wanted} <= found
+    assert {label for label, _ in found} == set(LABELS)
 
 
 def test_it_agrees_with_the_float_model_on_its_golden_notes() -> None:

@@ -1,0 +1,93 @@
+"""Two students made one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from clin_edge.core.errors import InputError
+from clin_edge.core.labels import LabelScheme
+from clin_edge.distill.mix import mix
+from clin_edge.distill.student import Student, load_student, new_student
+from tiny import MAX_TOKENS, OVERLAP, Done, cli, tiny_encoder
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Path:
+    return tiny_encoder(tmp_path / "tiny")
+
+
+@pytest.fixture
+def run(monkeypatch, capsys) -> Callable[..., Done]:
+    return partial(cli, monkeypatch, capsys)
+
+
+def student(start: Path, folder: Path, *labels: str, seed: int) -> Student:
+    """A student whose every weight was moved by chance, kept in ``folder``."""
+    made = new_student(
+        str(start), LabelScheme(labels), max_tokens=MAX_TOKENS, overlap=OVERLAP, seed=seed
+    )
+    with torch.no_grad():
+        for parameter in made.model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    made.save(folder)
+    return made
+
+
+def test_every_weight_is_the_mean_and_tags_are_matched_by_name(start: Path, tmp_path: Path) -> None:
+    a = student(start, tmp_path / "a", "DISEASE", "MEDICATION", seed=1)
+    b = student(start, tmp_path / "b", "MEDICATION", "ROUTE", "DISEASE", seed=2)
+    mixed = mix(tmp_path / "a", tmp_path / "b", 0.25)
+    assert mixed.scheme == b.scheme
+    old, new, got = (s.model.state_dict() for s in (a, b, mixed))
+    for name in new:
+        if name.startswith("bert."):
+            assert torch.allclose(got[name], 0.25 * old[name] + 0.75 * new[name], atol=1e-6)
+    for tag, row in b.scheme.index.items():
+        for name in ("classifier.weight", "classifier.bias"):
+            wanted = new[name][row]
+            if tag in a.scheme.index:
+                wanted = 0.25 * old[name][a.scheme.index[tag]] + 0.75 * wanted
+            assert torch.allclose(got[name][row], wanted, atol=1e-6), tag
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_nothing_or_all_of_the_older_is_one_of_the_two(start, tmp_path, share: float) -> None:
+    a = student(start, tmp_path / "a", "DISEASE", seed=1)
+    b = student(start, tmp_path / "b", "DISEASE", seed=2)
+    mixed = mix(tmp_path / "a", tmp_path / "b", share).model.state_dict()
+    for name, weight in (a if share else b).model.state_dict().items():
+        assert torch.equal(mixed[name], weight)
+
+
+def test_the_command_writes_a_student_that_says_what_it_is(run, start, tmp_path: Path) -> None:
+    student(start, tmp_path / "a", "DISEASE", seed=1)
+    student(start, tmp_path / "b", "DISEASE", seed=2)
+    command = ("mix", tmp_path / "a", tmp_path / "b", "--share", "0.5", "-o", tmp_path / "out")
+    done = run(*command)
+    assert (done.code, done.out, done.err) == (0, "", "")
+    facts = load_student(tmp_path / "out").facts
+    assert (facts["mixed_with"], facts["mixed_share"]) == ("a", 0.5)
+    done = run(*command)
+    assert done.code == 3
+    assert "exists already" in done.err
+
+
+def test_students_that_do_not_belong_together_are_refused(start: Path, tmp_path: Path) -> None:
+    student(start, tmp_path / "a", "DISEASE", seed=1)
+    wide = tiny_encoder(tmp_path / "wide", "distilbert")
+    student(wide, tmp_path / "other", "DISEASE", seed=1)
+    with pytest.raises(InputError, match=r"differ in shape|other word pieces"):
+        mix(tmp_path / "a", tmp_path / "other", 0.5)
+    cut = load_student(tmp_path / "a")
+    pieces = cut.tokenizer_json.replace(b"##ing", b"##ung", 1) + b" "
+    replace(cut, tokenizer_json=pieces).save(tmp_path / "cut")
+    with pytest.raises(InputError, match="other word pieces"):
+        mix(tmp_path / "a", tmp_path / "cut", 0.5)
+    with pytest.raises(InputError):
+        mix(tmp_path / "a", tmp_path / "tiny", 0.5)
