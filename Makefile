@@ -45,7 +45,7 @@ model: .venv-dev/.done build/student/model.safetensors ## train the default bund
 	$(DEV)/python benchmarks/behaviour.py --floors -o benchmarks/results/behaviour.json
 
 build/student/model.safetensors: build/later/model.safetensors
-	$(DEV)/clin-edge mix build/first build/later --share 0.3 -o build/student
+	$(DEV)/clin-edge mix build/first build/later --share 0.3 --bias MEDICATION -1.2 -o build/student
 
 build/later/model.safetensors: build/first/model.safetensors build/data/silver/sig.jsonl
 	$(DEV)/clin-edge distill --recipe $(RECIPE) --data build/data --student build/first -o build/later

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from clin_edge.core.errors import InputError
 from clin_edge.distill.student import Student, load_student
 
 
-def mix(older: Path, newer: Path, share: float) -> Student:
+def mix(older: Path, newer: Path, share: float, bias: Mapping[str, float] | None = None) -> Student:
     """Give the student ``newer`` with ``share`` of the weights of ``older``, from which it came.
 
     What they have in common is mixed: the encoder, and of the head the tags that both know. A
@@ -21,9 +22,12 @@ def mix(older: Path, newer: Path, share: float) -> Student:
         older: A student folder.
         newer: A student folder that training made of it, or of the same start.
         share: How much of the older one, in [0, 1].
+        bias: By label, what is added to the logits of its tags: below 0, the label is found less
+            often, and more surely.
 
     Raises:
-        InputError: If one is no student, has a CRF, or they differ in shape or word pieces.
+        InputError: If one is no student, has a CRF, they differ in shape or word pieces, or a
+            label is not known.
 
     Source: Wortsman et al. 2022 (WiSE-FT).
     """
@@ -51,4 +55,12 @@ def mix(older: Path, newer: Path, share: float) -> Student:
             mixed[into] = torch.lerp(weight[into], other[of], share)
             weights[name] = mixed
     ours.model.load_state_dict(weights)
-    return replace(ours, facts={**ours.facts, "mixed_with": older.name, "mixed_share": share})
+    bias = dict(bias or {})
+    for label, added in bias.items():
+        if label not in ours.scheme.types:
+            raise InputError(f"{label}: the student knows {', '.join(ours.scheme.types)}")
+        with torch.no_grad():
+            for prefix in ("B", "I"):
+                ours.model.classifier.bias[ours.scheme.index[f"{prefix}-{label}"]] += added
+    facts = {"mixed_with": older.name, "mixed_share": share, "bias": bias}
+    return replace(ours, facts={**ours.facts, **facts})

@@ -78,6 +78,26 @@ def test_the_command_writes_a_student_that_says_what_it_is(run, start, tmp_path:
     assert "exists already" in done.err
 
 
+def test_a_bias_moves_the_logits_of_its_label_and_no_others(run, start, tmp_path: Path) -> None:
+    student(start, tmp_path / "a", "DISEASE", "ROUTE", seed=1)
+    done = run(
+        *("mix", tmp_path / "a", tmp_path / "a", "--share", "0.5", "--bias", "ROUTE", "-1.5"),
+        *("-o", tmp_path / "out"),
+    )
+    assert done.code == 0, done.err
+    before, after = load_student(tmp_path / "a"), load_student(tmp_path / "out")
+    moved = after.model.classifier.bias - before.model.classifier.bias
+    wanted = [-1.5 if tag.endswith("ROUTE") else 0.0 for tag in after.scheme.tags]
+    assert moved.tolist() == pytest.approx(wanted, abs=1e-6)
+    assert after.facts["bias"] == {"ROUTE": -1.5}
+    done = run(
+        *("mix", tmp_path / "a", tmp_path / "a", "--share", "0.5", "--bias", "GENE", "1"),
+        *("-o", tmp_path / "more"),
+    )
+    assert done.code == 3
+    assert "GENE: the student knows DISEASE, ROUTE" in done.err
+
+
 def test_students_that_do_not_belong_together_are_refused(start: Path, tmp_path: Path) -> None:
     student(start, tmp_path / "a", "DISEASE", seed=1)
     wide = tiny_encoder(tmp_path / "wide", "distilbert")
