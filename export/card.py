@@ -70,10 +70,15 @@ def _training_line(facts: Mapping[str, Any]) -> str:
         return "How it was trained is not recorded."
     scored = any(epoch["strict_micro_f1"] for epoch in facts["dev"])
     why = "the best on the dev sets" if scored else "the last"
-    return (
+    said = (
         f"{facts['notes']:,} labelled documents, {facts['training_minutes']:.0f} minutes on a CPU; "
         f"epoch {facts['best_epoch']} was kept, {why}."
     )
+    if "mixed_with" in facts:
+        said += f" {facts['mixed_share']:.0%} of the weights are those of an earlier student."
+    for label, added in facts.get("bias", {}).items():
+        said += f" {added:+g} is added to the logits of {label}."
+    return said
 
 
 def _score_table(manifest: Manifest) -> list[str]:

@@ -123,6 +123,13 @@ def test_what_it_was_learnt_from_with_licences() -> None:
     assert section(card_of(facts={}), "Learnt from")[-1] == "How it was trained is not recorded."
 
 
+def test_that_weights_were_mixed_and_logits_moved_is_told() -> None:
+    facts = {**FACTS, "mixed_with": "first", "mixed_share": 0.3, "bias": {"MEDICATION": -1.2}}
+    said = section(card_of(facts=facts), "Learnt from")[-1]
+    assert "30% of the weights are those of an earlier student." in said
+    assert said.endswith("-1.2 is added to the logits of MEDICATION.")
+
+
 def test_a_best_epoch_is_not_claimed_where_there_was_no_dev_set() -> None:
     facts = {**FACTS, "dev": [{"epoch": 2, "strict_micro_f1": {}}]}
     assert "best" not in section(card_of(facts=facts), "Learnt from")[-1]
