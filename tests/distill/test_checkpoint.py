@@ -251,6 +251,7 @@ def test_the_same_run_has_the_same_fingerprint() -> None:
 def test_every_setting_that_decides_the_weights_changes_it(name: str) -> None:
     before = getattr(RECIPE.train, name)
     other = {"share": 0.5, "layer_decay": 0.5, "patience": 3, "keep_empty": 0.1, "empty_share": 0.1}
+    other |= {"dropout": 0.2, "stop_after": 2}
     more = 1 if isinstance(before, int) else 0.25
     changed = dataclasses.replace(RECIPE.train, **{name: other.get(name) or before + more})
     other = dataclasses.replace(RECIPE, train=changed)
