@@ -78,8 +78,9 @@ class TrainSettings:
     """How the student is trained: AdamW, linear warm-up, linear decay to zero.
 
     ``attention_dropout`` 0 lets attention run fused, which makes a step on a CPU a quarter shorter;
-    ``dropout`` is that of all else, ``false`` for what the encoder brings. ``clip_norm`` may be
-    ``false``. ``layer_decay`` multiplies the rate from each layer to the one below it.
+    ``dropout`` is that of all else, ``false`` for what the encoder brings. ``hide`` is the share of
+    word pieces shown as the mask token, others in each epoch. ``clip_norm`` may be ``false``.
+    ``layer_decay`` multiplies the rate from each layer to the one below it.
     ``patience``: stop after so many epochs without a better dev score; ``stop_after`` so many in
     any case, with the rates of all ``epochs``.
 
@@ -96,6 +97,7 @@ class TrainSettings:
     layer_decay: float = 1.0
     attention_dropout: float = 0.0
     dropout: float | None = None
+    hide: float = 0.0
     batch_tokens: int = 2048
     patience: int | None = None
     stop_after: int | None = None
@@ -111,8 +113,9 @@ class TrainSettings:
             raise ValueError(
                 "epochs, batch_tokens and learning_rate are above 0, seed is not below"
             )
-        if not 0 <= self.warmup <= 1 or not 0 <= self.attention_dropout < 1:
-            raise ValueError("warmup and attention_dropout lie between 0 and 1")
+        shares = (self.attention_dropout, self.hide)
+        if not 0 <= self.warmup <= 1 or not all(0 <= share < 1 for share in shares):
+            raise ValueError("warmup, attention_dropout and hide lie between 0 and 1")
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise ValueError("dropout lies between 0 and 1, or is false")
         if not 0 < self.layer_decay <= 1 or not 0 < self.share <= 1:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from clin_edge.core.errors import InputError
 from clin_edge.core.labelled import Labelled
@@ -20,8 +23,9 @@ class Lessons:
     when they are asked for, and only one epoch's are kept.
 
     Raises:
-        InputError: If the notes hold no text, or a bigger student is to be followed on notes that
-            are told anew: it reads them only once.
+        InputError: If the notes hold no text; a bigger student is to be followed on notes that are
+            told anew, which it reads only once; or pieces are to be hidden, and the tokenizer has
+            nothing to hide them behind.
     """
 
     def __init__(
@@ -36,6 +40,9 @@ class Lessons:
             raise InputError("a bigger student is followed on notes as they are: leave exchange 0")
         self._recipe, self._notes, self._student = recipe, notes, student
         self._teacher, self._vary = teacher, vary
+        self._mask_id = student.encoder.mask_id if recipe.train.hide else None
+        if recipe.train.hide and self._mask_id is None:
+            raise InputError("the encoder's tokenizer has no mask token: leave hide 0")
         self._epoch = 0
         self._examples = self._make(0)
         if not self._examples:
@@ -46,6 +53,20 @@ class Lessons:
         if self._vary is not None and epoch != self._epoch:
             self._examples, self._epoch = self._make(epoch), epoch
         return self._examples
+
+    def shown(self, epoch: int, number: int) -> Example:
+        """Give one of an epoch's examples as it is shown: some of what it teaches is hidden.
+
+        Which pieces are is drawn from seed, epoch and number alone, so that a resumed run repeats
+        it.
+        """
+        example = self.examples(epoch)[number]
+        settings = self._recipe.train
+        if self._mask_id is None:
+            return example
+        drawn = np.random.default_rng([settings.seed, epoch, number, 1]).random(len(example.ids))
+        hidden = (drawn < settings.hide) & example.learn
+        return replace(example, ids=np.where(hidden, self._mask_id, example.ids))
 
     def batches(self, epoch: int) -> list[list[int]]:
         """Give the batches of an epoch, by the numbers of its examples."""

@@ -115,7 +115,7 @@ def train(
         guide = Guide(teacher, student, device)
     tagger = start_tagger(recipe, student, guide).to(device)
     plan = [lessons.batches(epoch) for epoch in range(settings.epochs)]
-    n_steps = sum(map(len, plan))
+    n_steps, pad_id = sum(map(len, plan)), student.encoder.pad_id
     groups = parameter_groups(
         tagger,
         weight_decay=settings.weight_decay,
@@ -146,11 +146,9 @@ def train(
     losses: list[float] = []
     while progress.epoch < settings.epochs and not progress.stopped:
         tagger.train()
-        examples = lessons.examples(progress.epoch)
         for chosen in plan[progress.epoch][progress.step :]:
-            batch = collate(
-                [examples[i] for i in chosen], pad_id=student.encoder.pad_id, device=device
-            )
+            shown = [lessons.shown(progress.epoch, i) for i in chosen]
+            batch = collate(shown, pad_id=pad_id, device=device)
             rate = settings.learning_rate * rate_factor(done, n_steps, settings.warmup)
             loss = batch_loss(tagger, batch, recipe, guide)
             losses.append(take_step(loss, optimizer, rate=rate, clip_norm=settings.clip_norm))

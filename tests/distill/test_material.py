@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,14 @@ from clin_edge.distill.names import NameSettings
 from clin_edge.distill.student import Student, load_student
 from clin_edge.distill.train import train
 from dying import Killed, dying_at, weights
-from tiny import invented_set, n_threads, tiny_encoder, tiny_recipe, write_labelled
+from tiny import (
+    invented_set,
+    n_threads,
+    tiny_encoder,
+    tiny_recipe,
+    tiny_student,
+    write_labelled,
+)
 
 TABLE = """id\tname\tsynonyms\tlabel
 1\tzulifen\ttromexal\tMEDICATION
@@ -113,7 +121,11 @@ def test_a_run_with_exchanged_names_dies_and_ends_with_the_same_weights(
 ) -> None:
     encoder = str(tiny_encoder(tmp_path_factory.mktemp("material") / "tiny"))
     recipe = tiny_recipe(
-        **SHORT, sets=(SetSpec("gold.jsonl"),), names=names(exchange=0.5), checkpoint_minutes=0.0
+        **SHORT,
+        sets=(SetSpec("gold.jsonl"),),
+        names=names(exchange=0.5),
+        hide=0.2,
+        checkpoint_minutes=0.0,
     )
     items, vary = gather(recipe, data)
     dev = {"dev": ITEMS}
@@ -147,6 +159,46 @@ def test_stopping_after_some_epochs_keeps_the_rates_of_all(
     assert [epoch["epoch"] for epoch in facts["dev"]] == [1, 2]
     assert weights(data / "stopped") != weights(data / "short")
     assert weights(data / "stopped") != weights(data / "whole")
+
+
+# --- hidden pieces -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory: pytest.TempPathFactory) -> Student:
+    return tiny_student(tmp_path_factory.mktemp("hide") / "tiny")
+
+
+def test_a_share_of_what_is_taught_is_hidden_and_other_pieces_in_each_epoch(
+    student: Student,
+) -> None:
+    whole = Lessons(tiny_recipe(), invented_set(60), student)
+    lessons = Lessons(tiny_recipe(hide=0.2), invented_set(60), student)
+    mask_id, n_hidden, n_taught, hidden = student.encoder.mask_id, 0, 0, []
+    for number, example in enumerate(lessons.examples(0)):
+        assert (whole.shown(0, number).ids == example.ids).all()
+        for epoch in (0, 1):
+            shown = lessons.shown(epoch, number)
+            assert (shown.ids == lessons.shown(epoch, number).ids).all()
+            changed = shown.ids != example.ids
+            assert (shown.ids[changed] == mask_id).all()
+            assert not (changed & ~example.learn).any()
+            assert (shown.allowed == example.allowed).all()
+            n_hidden, n_taught = n_hidden + changed.sum(), n_taught + example.learn.sum()
+            hidden.append(tuple(changed))
+    assert n_hidden / n_taught == pytest.approx(0.2, abs=0.03)
+    assert hidden[::2] != hidden[1::2]
+
+
+def test_nothing_is_hidden_where_there_is_nothing_to_hide_it_behind(student: Student) -> None:
+    pieces = student.tokenizer_json.replace(b"[MASK]", b"[DUSK]")
+    dark = replace(student, tokenizer_json=pieces)
+    assert Lessons(tiny_recipe(), ITEMS, dark).examples(0)
+    with pytest.raises(InputError, match="leave hide 0"):
+        Lessons(tiny_recipe(hide=0.1), ITEMS, dark)
+
+
+# --- a bigger student ----------------------------------------------------------------------------
 
 
 def test_a_bigger_student_is_not_followed_on_notes_told_anew(data: Path) -> None:

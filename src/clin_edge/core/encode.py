@@ -74,6 +74,8 @@ class Encoder:
         self._suffix = np.array(framed.ids[past:], dtype=np.int64)
         pad = tokenizer.token_to_id("[PAD]")
         self.pad_id: int = pad if pad is not None else tokenizer.token_to_id("<pad>") or 0
+        mask = tokenizer.token_to_id("[MASK]")
+        self.mask_id: int | None = mask if mask is not None else tokenizer.token_to_id("<mask>")
         self.max_tokens = max_tokens
         self.overlap = overlap
         self.passage_tokens = passage_tokens
