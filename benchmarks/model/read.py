@@ -1,9 +1,10 @@
 """Prints excerpts of notes with what a bundle marks in them, for a person to read.
 
-    python benchmarks/model/read.py NOTES [--bundle BUNDLE] [--notes 50]
+    python benchmarks/model/read.py NOTES [--bundle BUNDLE] [--notes 50] [--first 0]
 
 From each of so many notes, evenly spread, 650 characters, a third into the note. What it prints is
-text of notes: keep it where the notes are. What reading it showed goes to LOG.md, as counts.
+text of notes: keep it where the notes are. What reading it showed goes to LOG.md, as counts; where
+that has taught the next student something, read other notes next time (--first).
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ def main() -> None:
     parser.add_argument("notes_file")
     parser.add_argument("--bundle", type=Path)
     parser.add_argument("--notes", type=int, default=50)
+    parser.add_argument("--first", type=int, default=0, help="the first note's place, from 0")
     args = parser.parse_args()
     notes = list(read_notes([args.notes_file]))
-    chosen = notes[:: max(1, len(notes) // args.notes)][: args.notes]
+    chosen = notes[args.first :: max(1, len(notes) // args.notes)][: args.notes]
     pipeline = Pipeline.from_bundle(args.bundle)
     for note, entities in pipeline.annotate(chosen):
         at = start = len(note.text) // 3

@@ -17,7 +17,7 @@ LABELS = (
     *("MEDICATION", "DISEASE", "SYMPTOM"),
     *("STRENGTH", "FORM", "DOSAGE", "ROUTE", "FREQUENCY", "DURATION"),
 )
-FLOORS = {"MEDICATION": 0.86, "DISEASE|SYMPTOM": 0.76}
+FLOORS = {"MEDICATION": 0.88, "DISEASE|SYMPTOM": 0.79}
 
 
 @pytest.fixture(scope="module")
