@@ -41,7 +41,9 @@ from clin_edge.distill.encoders import (
 )
 from clin_edge.distill.masking import Masking, Passage, Passages, read_passages
 from clin_edge.distill.optimization import (
+    SLOW_BFLOAT16,
     best_device,
+    bfloat16_is_slow,
     mixed_precision,
     parameter_groups,
     rate_factor,
@@ -57,7 +59,8 @@ class AdaptSettings:
     """How an encoder is adapted: AdamW, linear warm-up, linear decay to zero.
 
     ``mask`` is the share of pieces to guess, drawn by the word if ``whole_words``. ``held_out`` is
-    the share of notes that are not learnt but measure what was learnt.
+    the share of notes that are not learnt but measure what was learnt. ``bfloat16`` computes in
+    half the bits on a CPU too, as on a GPU it always does.
     """
 
     epochs: int = 3
@@ -65,6 +68,7 @@ class AdaptSettings:
     mask: float = 0.15
     whole_words: bool = True
     max_tokens: int = 256
+    bfloat16: bool = False
     batch_tokens: int = 4096
     held_out: float = 0.02
     warmup: float = 0.1
@@ -136,7 +140,10 @@ def adapt(
         for e in range(settings.epochs)
     ]
     n_steps = sum(map(len, plan))
-    model.to(best_device())
+    device = best_device()
+    if settings.bfloat16 and bfloat16_is_slow(device):
+        say(SLOW_BFLOAT16)
+    model.to(device)
     groups = parameter_groups(model, weight_decay=settings.weight_decay)
     optimizer = torch.optim.AdamW(groups, fused=True)
     # The head shares the embeddings' weights, and safetensors keeps no tensor twice.
@@ -150,7 +157,7 @@ def adapt(
     )
     if head_is_new:
         say("the encoder's head for guessing words is missing, or part of it: that begins anew")
-    guesser = _Guesser(model, masking, reader.pad_id)
+    guesser = _Guesser(model, masking, reader.pad_id, settings.bfloat16)
 
     def measure() -> None:
         result = guesser.measure(held, settings.batch_tokens)
@@ -254,6 +261,7 @@ class _Guesser:
     model: Any
     masking: Masking
     pad_id: int
+    bfloat16: bool = False
 
     def guess(
         self, windows: Sequence[Passage], batch: Sequence[int], *, epoch: int
@@ -277,7 +285,7 @@ class _Guesser:
 
         # Heads look at one place at a time: most of their work would be for places not asked.
         keeping = self.model.base_model.register_forward_hook(keep_places)
-        with keeping, mixed_precision(device):
+        with keeping, mixed_precision(device, bfloat16=self.bfloat16):
             logits = self.model(
                 input_ids=torch.from_numpy(padded.input_ids).to(device),
                 attention_mask=torch.from_numpy(padded.attention_mask).to(device),

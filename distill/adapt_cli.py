@@ -32,6 +32,9 @@ from clin_edge.core.errors import MissingInstallError
 )
 @click.option("--max-tokens", type=click.IntRange(8), default=256, show_default=True)
 @click.option("--batch-tokens", type=click.IntRange(1), default=4096, show_default=True)
+@click.option(
+    "--bfloat16", is_flag=True, default=False, help="Thrice as fast on CPUs that have it."
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--id-column", default="id", show_default=True, help="Where ids stand.")
 @click.option("--text-column", default="text", show_default=True, help="Where texts stand.")
@@ -45,6 +48,7 @@ def adapt(
     whole_words: bool,
     max_tokens: int,
     batch_tokens: int,
+    bfloat16: bool,
     seed: int,
     id_column: str,
     text_column: str,
@@ -73,6 +77,7 @@ def adapt(
         whole_words=whole_words,
         max_tokens=max_tokens,
         batch_tokens=batch_tokens,
+        bfloat16=bfloat16,
         seed=seed,
     )
     adapt_encoder(

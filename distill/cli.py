@@ -47,6 +47,9 @@ SAY_EVERY_S = 15.0
 @click.option("--soft-from", type=_PATH, metavar="STUDENT", help="A bigger student to follow.")
 @click.option("--unlabelled", multiple=True, metavar="NOTES", help="Follow it on these as well.")
 @click.option("--prune-to", multiple=True, metavar="NOTES", help="Keep pieces used here or learnt.")
+@click.option(
+    "--bfloat16", is_flag=True, default=False, help="Thrice as fast on CPUs that have it."
+)
 @click.option("--seed", "seeds", multiple=True, type=click.IntRange(0), help="May be several.")
 @click.option(
     "--share",
@@ -72,6 +75,7 @@ def distill(
     soft_from: Path | None,
     unlabelled: tuple[str, ...],
     prune_to: tuple[str, ...],
+    bfloat16: bool,
     seeds: tuple[int, ...],
     shares: tuple[float, ...],
 ) -> None:
@@ -127,6 +131,7 @@ def distill(
         learning_rate=learning_rate,
         patience=patience,
         keep_empty=keep_empty,
+        bfloat16=bfloat16 or None,
         seed=seeds[0] if len(seeds) == 1 else None,
         share=shares[0] if len(shares) == 1 else None,
     )

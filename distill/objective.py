@@ -67,7 +67,7 @@ def batch_loss(tagger: Tagger, batch: TrainBatch, recipe: Recipe, guide: Guide |
     bigger student is followed, ``SoftSettings`` says how the losses are weighed.
     """
     soft = recipe.soft
-    with mixed_precision(batch.input_ids.device):
+    with mixed_precision(batch.input_ids.device, bfloat16=recipe.train.bfloat16):
         out = tagger.model(
             input_ids=batch.input_ids,
             attention_mask=batch.attention_mask,

@@ -11,6 +11,9 @@ import torch
 
 from clin_edge.core.errors import ClinEdgeError
 
+SLOW_BFLOAT16 = (
+    "bfloat16: this processor only imitates it (no AVX512-BF16, no AMX); without, it is faster"
+)
 _LAYER = re.compile(r"\.layer\.(\d+)\.")
 
 
@@ -19,11 +22,16 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def mixed_precision(device: torch.device) -> AbstractContextManager[Any]:
-    """Compute in bfloat16 where the forward pass bears it, on a GPU only."""
-    if device.type != "cuda":
+def mixed_precision(device: torch.device, *, bfloat16: bool = False) -> AbstractContextManager[Any]:
+    """Compute in bfloat16 where the forward pass bears it: on a GPU, elsewhere if asked to."""
+    if device.type != "cuda" and not bfloat16:
         return nullcontext()
-    return torch.autocast("cuda", dtype=torch.bfloat16)
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def bfloat16_is_slow(device: torch.device) -> bool:
+    """Tell whether the device only imitates bfloat16: a CPU without AVX512-BF16 or AMX-BF16."""
+    return device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def parameter_groups(

@@ -32,7 +32,15 @@ from clin_edge.distill.guide import Guide
 from clin_edge.distill.lessons import Lessons
 from clin_edge.distill.names import Vary
 from clin_edge.distill.objective import batch_loss, collate
-from clin_edge.distill.optimization import best_device, parameter_groups, rate_factor, take_step
+from clin_edge.distill.optimization import (
+    SLOW_BFLOAT16,
+    best_device,
+    bfloat16_is_slow,
+    mixed_precision,
+    parameter_groups,
+    rate_factor,
+    take_step,
+)
 from clin_edge.distill.sampling import (
     count_sentences,
     drop_empty_sentences,
@@ -102,6 +110,8 @@ def train(
     if out.exists():
         raise InputError(f"{out}: exists already; choose another name or delete it")
     settings, device = recipe.train, best_device()
+    if settings.bfloat16 and bfloat16_is_slow(device):
+        say(SLOW_BFLOAT16)
     items = _sample(keep_labels(items, recipe.labels), settings, say)
     dev = {name: keep_labels(gold, recipe.labels) for name, gold in dev.items()}
     notes = [*items, *(Labelled(note, (), frozenset()) for note in unlabelled)]
@@ -109,7 +119,8 @@ def train(
     pruned_to = None if prune_to is None else (note.text for note in prune_to)
     student = start_student(recipe, encoder, texts, prune_to=pruned_to)
     teacher = load_student(soft_from) if soft_from is not None else None
-    lessons = Lessons(recipe, notes, student, teacher, vary)
+    with mixed_precision(torch.device("cpu"), bfloat16=settings.bfloat16):  # a teacher reads there
+        lessons = Lessons(recipe, notes, student, teacher, vary)
     guide = None
     if teacher is not None and recipe.soft.hidden_weight:
         guide = Guide(teacher, student, device)

@@ -105,6 +105,21 @@ def test_it_learns_what_the_notes_say_and_stays_an_encoder(
     assert not any(word in everything for word in ("fever", "cough"))
 
 
+def test_in_bfloat16_it_learns_something_else_and_as_well(
+    encoders: dict[str, str], tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(adapting, "bfloat16_is_slow", lambda _: True)
+    said: list[str] = []
+    last = []
+    for name, bfloat16 in (("float", False), ("half", True)):
+        settings = tiny_settings(epochs=6, held_out=0.1, bfloat16=bfloat16)
+        adapt(encoders["bert"], SAME, tmp_path / name, settings, say=said.append)
+        last.append(json.loads((tmp_path / name / "adapted.json").read_text())["held_out"][-1])
+    assert sum(line.startswith("bfloat16: this processor only imitates") for line in said) == 1
+    assert last[0]["loss"] != last[1]["loss"]
+    assert last[1]["accuracy"] > 0.6
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_places_asked_get_the_scores_they_get_among_all(
     kind: str, encoders: dict[str, str]

@@ -73,6 +73,7 @@ layer_decay = 0.9
 attention_dropout = 0.1
 dropout = 0.2
 hide = 0.05
+bfloat16 = true
 batch_tokens = 999
 patience = 2
 stop_after = 4
@@ -141,6 +142,7 @@ FULL_RECIPE = Recipe(
         attention_dropout=0.1,
         dropout=0.2,
         hide=0.05,
+        bfloat16=True,
         batch_tokens=999,
         patience=2,
         stop_after=4,
@@ -218,8 +220,39 @@ def test_a_set_is_called_by_its_name_or_else_by_its_path() -> None:
     assert (SetSpec("a/b.jsonl", "b").title, SetSpec("a/b.jsonl").title) == ("b", "a/b.jsonl")
 
 
-def test_the_committed_recipe_loads_and_means_something() -> None:
-    path = Path(config.__file__).parent / "recipes" / "default.toml"
+def test_a_recipe_that_extends_another_says_only_what_differs(tmp_path: Path) -> None:
+    (tmp_path / "base.toml").write_text(FULL, encoding="utf-8")
+    (tmp_path / "middle.toml").write_text(
+        'extends = "base.toml"\nkeep_layers = [1]\n[train]\nepochs = 9\n', encoding="utf-8"
+    )
+    recipe = loaded(
+        tmp_path, 'extends = "middle.toml"\n[train]\nseed = 8\n[[sets]]\npath = "c.jsonl"\n'
+    )
+    assert recipe == dataclasses.replace(
+        FULL_RECIPE,
+        keep_layers=(1,),
+        train=dataclasses.replace(FULL_RECIPE.train, epochs=9, seed=8),
+        sets=(SetSpec("c.jsonl"),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("extends = 3", "extends: expected the path of a recipe, found 3"),
+        ('extends = "recipe.toml"', "extends recipe.toml, which extends it again"),
+        ('extends = "away.toml"', "cannot be read as TOML"),
+    ],
+)
+def test_a_recipe_that_extends_nothing_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        loaded(tmp_path, text)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["default", "fast"])
+def test_a_committed_recipe_loads_and_means_something(name: str) -> None:
+    path = Path(config.__file__).parent / "recipes" / f"{name}.toml"
     recipe = load_recipe(path)
     types = set(LabelScheme(recipe.labels).types)
     assert recipe.labels == tuple(label for label in LABELS if label in types)

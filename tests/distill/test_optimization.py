@@ -8,8 +8,23 @@ import pytest
 import torch
 
 from clin_edge.core.errors import ClinEdgeError
-from clin_edge.distill.optimization import parameter_groups, rate_factor, take_step
+from clin_edge.distill.optimization import (
+    bfloat16_is_slow,
+    mixed_precision,
+    parameter_groups,
+    rate_factor,
+    take_step,
+)
 from tiny import KINDS, tiny_student
+
+
+def test_bfloat16_is_for_gpus_and_for_whom_asks() -> None:
+    ones, cpu = torch.ones(2, 2), torch.device("cpu")
+    with mixed_precision(cpu):
+        assert (ones @ ones).dtype == torch.float32
+    with mixed_precision(cpu, bfloat16=True):
+        assert (ones @ ones).dtype == torch.bfloat16
+    assert not bfloat16_is_slow(torch.device("cuda"))
 
 
 def test_the_rate_rises_and_falls_in_straight_lines() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from clin_edge.core.errors import InputError
 from clin_edge.distill import train as training
 from clin_edge.distill.config import HeadSettings
 from clin_edge.distill.train import train
@@ -87,6 +89,26 @@ def test_a_run_that_dies_ends_with_the_weights_of_an_unbroken_one(
         assert said[0].startswith("resumed after") == ((where, nth, after) != FIRST_SAVE)
     assert weights(out) == unbroken
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_run_in_bfloat16_is_another_one_and_goes_on_alike(
+    encoder: str, tmp_path: Path, unbroken: list[bytes], monkeypatch
+) -> None:
+    recipe = tiny_recipe(**SHORT, checkpoint_minutes=0.0, bfloat16=True)
+    said: list[str] = []
+    monkeypatch.setattr(training, "bfloat16_is_slow", lambda _: True)
+    train(recipe, FEW, {"dev": FEW}, encoder, tmp_path / "once", say=said.append)
+    assert said[0].startswith("bfloat16: this processor only imitates it")
+    assert weights(tmp_path / "once") != unbroken
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "take_step", dying_at(5, training.take_step, after=True))
+        with pytest.raises(Killed):
+            train(recipe, FEW, {"dev": FEW}, encoder, tmp_path / "out")
+    in_float = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, bfloat16=False))
+    with pytest.raises(InputError, match="on other data or settings"):
+        train(in_float, FEW, {"dev": FEW}, encoder, tmp_path / "out")
+    train(recipe, FEW, {"dev": FEW}, encoder, tmp_path / "out")
+    assert weights(tmp_path / "out") == weights(tmp_path / "once")
 
 
 def test_a_run_that_dies_again_and_again_gets_there_too(
