@@ -8,15 +8,13 @@ from pathlib import Path
 
 import click
 
+from clin_edge.runtime.cli import bundle_option
+
 _COLOURS = {"OK": "green", "ATTENTION": "yellow"}
 
 
 @click.command()
-@click.option(
-    "--bundle",
-    type=click.Path(path_type=Path),
-    help="A bundle's folder (default: CLIN_EDGE_BUNDLE, or the one in the package).",
-)
+@bundle_option
 @click.option("--json", "as_json", is_flag=True, help="Write all facts as JSON, for monitoring.")
 @click.pass_context
 def doctor(ctx: click.Context, bundle: Path | None, as_json: bool) -> None:

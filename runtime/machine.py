@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 
 import clin_edge
 from clin_edge.core.errors import BundleError, InputError
@@ -158,9 +157,9 @@ def look_up_bundle(path: str | os.PathLike[str] | None = None) -> BundleFact:
     """Verify a bundle, the default one without ``path``; what is wrong with it is a fact."""
     chosen = str(path or os.environ.get("CLIN_EDGE_BUNDLE") or "")
     try:
-        from clin_edge.runtime.pipeline import DEFAULT_BUNDLE, open_default_or
+        from clin_edge.runtime.pipeline import bundle_folder, open_default_or
 
-        chosen = str(Path(chosen or DEFAULT_BUNDLE))
+        chosen = str(bundle_folder(path))
         bundle = open_default_or(path)
     except ImportError:  # numpy or tokenizers cannot be loaded
         return BundleFact(chosen, problem="cannot be checked; install clin-edge again")

@@ -23,6 +23,8 @@ from clin_edge.runtime.processor import Processor, processor
 from clin_edge.runtime.threads import usable_threads
 
 DEFAULT_BUNDLE = Path(__file__).parent / "model"
+FAST_BUNDLE = Path(__file__).parent / "fast"
+FAST = "fast"  # the name by which the second one is asked for
 
 
 class Pipeline:
@@ -81,7 +83,7 @@ class Pipeline:
 
         Args:
             path: The bundle's folder; by default ``CLIN_EDGE_BUNDLE``, or else the one that comes
-                with the package.
+                with the package. The string ``fast`` means the smaller one beside that.
             engine: ``openvino``, ``onnxruntime``, or ``auto``: of those the bundle has a model for
                 and that are installed, the one that is faster on this processor.
             threads: By default as many as the process may use; see ``usable_threads``.
@@ -124,11 +126,20 @@ class Pipeline:
             yield Record(reading.note, tuple(kept), reading.coverage, self.bundle.id)
 
 
-def open_default_or(path: str | os.PathLike[str] | None) -> Bundle:
-    """Verify the bundle at ``path``, or the default one; raises ``BundleError``."""
+def bundle_folder(path: str | os.PathLike[str] | None) -> Path:
+    """Give the folder that is meant: ``path``, or else ``CLIN_EDGE_BUNDLE``, or the default one.
+
+    The string ``fast`` is the name of the smaller bundle in the package; a ``Path`` is a path.
+    """
     chosen = path or os.environ.get("CLIN_EDGE_BUNDLE") or DEFAULT_BUNDLE
-    ours = Path(chosen).resolve() == DEFAULT_BUNDLE.resolve()
-    return open_bundle(Path(chosen), allow_hard_links=ours)
+    return FAST_BUNDLE if chosen == FAST else Path(chosen)
+
+
+def open_default_or(path: str | os.PathLike[str] | None) -> Bundle:
+    """Verify the bundle that ``bundle_folder`` gives; raises ``BundleError``."""
+    folder = bundle_folder(path)
+    ours = folder.resolve() in (DEFAULT_BUNDLE.resolve(), FAST_BUNDLE.resolve())
+    return open_bundle(folder, allow_hard_links=ours)
 
 
 def open_session(bundle: Bundle, *, engine: str, threads: int) -> EngineSession:

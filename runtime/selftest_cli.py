@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clin_edge.core.errors import GateError
+from clin_edge.runtime.cli import bundle_argument
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,7 @@ _NAMES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path), required=False)
+@bundle_argument
 @click.option(
     "--engine",
     type=click.Choice(["auto", "openvino", "onnxruntime"]),

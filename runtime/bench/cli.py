@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from clin_edge.runtime.cli import engine_option, threads_option
+from clin_edge.runtime.cli import bundle_argument, engine_option, threads_option
 
 
 def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -35,7 +35,7 @@ def _shape(_: click.Context, __: click.Parameter, value: str) -> tuple[int, int]
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path), required=False)
+@bundle_argument
 @click.option(
     "--notes", multiple=True, metavar="NOTES", help="Notes of yours; default: invented ones."
 )

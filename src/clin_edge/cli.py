@@ -18,6 +18,7 @@ from clin_edge.distill.labelling.cli import label
 from clin_edge.distill.merging.cli import merge, why
 from clin_edge.distill.mix_cli import mix
 from clin_edge.export.cli import evaluate, export
+from clin_edge.export.unpack_cli import unpack
 from clin_edge.runtime.bench.cli import bench
 from clin_edge.runtime.cli import demo, verify
 from clin_edge.runtime.diff_cli import diff
@@ -32,7 +33,7 @@ INTERRUPTED = 130
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     commands=[
         *(extract, demo, verify, selftest, diff, doctor, bench),
-        *(label, merge, why, adapt, distill, mix, export, evaluate),
+        *(label, merge, why, adapt, distill, mix, export, unpack, evaluate),
     ],
 )
 @click.version_option(__version__, prog_name="clin-edge")

@@ -20,7 +20,7 @@ from clin_edge.runtime.machine import (
     look_up_machine,
     start_engine,
 )
-from clin_edge.runtime.pipeline import DEFAULT_BUNDLE
+from clin_edge.runtime.pipeline import DEFAULT_BUNDLE, FAST_BUNDLE
 from toy import toy_bundle
 
 
@@ -98,6 +98,7 @@ def test_a_bundle_is_found_by_argument_environment_or_package(monkeypatch, tmp_p
     monkeypatch.setenv("CLIN_EDGE_BUNDLE", str(one))
     assert look_up_bundle().path == str(one)
     assert look_up_bundle(two).path == str(two)
+    assert look_up_bundle("fast").path == str(FAST_BUNDLE)
 
 
 def test_a_bundle_that_is_refused_says_why_without_its_path(tmp_path) -> None:

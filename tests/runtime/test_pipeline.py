@@ -191,6 +191,18 @@ def test_the_path_comes_before_the_environment_and_that_before_the_package(nowhe
     assert open_default_or(None).id == bundles["default"].id
 
 
+def test_fast_is_a_name_and_a_folder_called_so_is_a_folder(nowhere, monkeypatch):
+    monkeypatch.setattr(pipeline, "FAST_BUNDLE", nowhere.parent / "inside")
+    monkeypatch.chdir(nowhere.parent)
+    inside, beside = (
+        toy_bundle(nowhere.parent / name, name=name).id for name in ("inside", "fast")
+    )
+    assert open_default_or("fast").id == inside
+    assert open_default_or("./fast").id == open_default_or(Path("fast")).id == beside
+    monkeypatch.setenv("CLIN_EDGE_BUNDLE", "fast")
+    assert open_default_or(None).id == inside
+
+
 def test_a_default_bundle_that_is_not_there_is_told(nowhere: Path) -> None:
     with pytest.raises(BundleError, match="no such bundle") as caught:
         Pipeline.from_bundle()
