@@ -26,7 +26,7 @@ from clin_edge.runtime.writers.partial import cannot_write, partial_name
 
 CHUNK_CHARS = 250_000  # some half a minute of work on a slow machine: what a power cut may cost
 CHUNK_NOTES = 4_096
-_FIRST_CHUNK_CHARS = 15_000
+_FIRST_CHUNK_CHARS = 4_000
 NOTE_TIMEOUT_S = 300.0
 MEMORY_MB = 4_000
 

@@ -233,7 +233,7 @@ def test_notes_are_cut_into_chunks_by_length_and_number(monkeypatch) -> None:
     assert all(len(chunk) <= 50 for chunk in cut)
     chars = [sum(len(note.text) for note in chunk) for chunk in cut]
     assert all(n <= CHUNK_CHARS or len(chunk) == 1 for n, chunk in zip(chars, cut, strict=True))
-    assert chars[:3] == [15_000, 30_000, 60_000]
+    assert chars[:3] == [5_000, 5_000, 15_000]  # a note is never cut
     assert len(cut) < 12
 
 
