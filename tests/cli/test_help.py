@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,13 @@ def test_verify_prints_the_manifest_and_says_the_rest_on_stderr(run: Run, bundle
         assert done.code == 0
         assert done.out == (bundle / "manifest.json").read_text(encoding="utf-8")
         assert re.search(r"4 files, \d+\.\d MB, all as listed\nbundle sha256:\w{12}\n", done.err)
+
+
+def test_fast_names_the_smaller_bundle_and_dot_fast_a_folder(run: Run, bundle: Path) -> None:
+    shutil.copytree(bundle, "fast")
+    assert run("verify", "./fast").out == (bundle / "manifest.json").read_text(encoding="utf-8")
+    ours = (pipeline.FAST_BUNDLE / "manifest.json").read_text(encoding="utf-8")
+    assert run("verify", "fast").out == ours
 
 
 def test_verify_without_a_bundle_in_the_package_is_4(run, monkeypatch, tmp_path) -> None:
