@@ -23,8 +23,7 @@ Logits = NDArray[np.float32]  # (B, T, C), one score a tag; rows beyond the mask
 class Batch:
     """B windows of one bucket: ``input_ids`` and ``attention_mask``, both (B, T) int64.
 
-    ``rows[b]`` is the place of row b's window in the sequence that was batched. Rows beyond
-    ``rows`` only fill the batch up.
+    ``rows[b]`` is the place of row b's window in the sequence that was batched.
 
     Raises:
         ValueError: If shapes disagree.
@@ -37,8 +36,8 @@ class Batch:
     def __post_init__(self) -> None:
         """Refuse shapes that disagree."""
         shape = self.input_ids.shape
-        if len(shape) != 2 or self.attention_mask.shape != shape or len(self.rows) > shape[0]:
-            raise ValueError(f"a batch needs (B, T) ids and mask and at most B rows, got {shape}")
+        if len(shape) != 2 or self.attention_mask.shape != shape or len(self.rows) != shape[0]:
+            raise ValueError(f"a batch needs (B, T) ids and mask and B rows, got {shape}")
 
 
 class Session(Protocol):
@@ -64,29 +63,32 @@ def batches(
     """Pack windows (T,) into batches of one bucket each, at most ``batch_tokens`` with padding.
 
     A window that alone exceeds the budget goes alone. Longest buckets come first, so that memory
-    reaches its peak at once. All batches of a bucket have as many rows as the budget allows, the
-    last one filled up with copies, or if there are fewer windows the next power of two: engines
-    make a plan for every shape they meet, and lose more by another shape than by idle rows.
+    reaches its peak at once. A batch has a power of two of rows: engines keep a plan and buffers
+    for every shape they meet, and so they meet few.
     """
     buckets: dict[int, list[int]] = {}
     for i, ids in enumerate(windows):
         buckets.setdefault(bucket_length(len(ids), longest=longest), []).append(i)
     for length in sorted(buckets, reverse=True):
-        places = buckets[length]
-        height = min(max(1, batch_tokens // length), 1 << (len(places) - 1).bit_length())
-        for start in range(0, len(places), height):
-            rows = places[start : start + height]
-            filled = rows + rows[:1] * (height - len(rows))
-            yield pad([windows[i] for i in filled], rows=rows, length=length, pad_id=pad_id)
+        for rows in _powers_of_two(buckets[length], at_most=max(1, batch_tokens // length)):
+            yield pad([windows[i] for i in rows], rows=rows, length=length, pad_id=pad_id)
 
 
 def pad(
     windows: Sequence[NDArray[np.int64]], *, rows: Iterable[int], length: int, pad_id: int
 ) -> Batch:
-    """Lay windows (T,) into one batch of width ``length``; the first ones are ``rows``."""
+    """Lay windows (T,) into one batch of width ``length``."""
     input_ids = np.full((len(windows), length), pad_id, dtype=np.int64)
     mask = np.zeros_like(input_ids)
     for b, ids in enumerate(windows):
         input_ids[b, : len(ids)] = ids
         mask[b, : len(ids)] = 1
     return Batch(input_ids, mask, tuple(rows))
+
+
+def _powers_of_two(items: list[int], *, at_most: int) -> Iterator[list[int]]:
+    start = 0
+    while start < len(items):
+        size = 1 << (min(at_most, len(items) - start).bit_length() - 1)
+        yield items[start : start + size]
+        start += size
