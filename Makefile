@@ -48,7 +48,7 @@ model: .venv-dev/.done build/student/model.safetensors build/data/calibrate.json
 
 # Of the default bundle as it is packed. ARGS=--bfloat16 is thrice as fast on CPUs that have it.
 fast: .venv-dev/.done build/encoder/model.safetensors build/data/silver/sig.jsonl build/data/unlabelled.jsonl build/data/calibrate.jsonl ## the smaller bundle, taught by the default one: runtime/fast
-	rm -rf build/boxed
+	rm -rf build/boxed build/fast
 	$(DEV)/clin-edge unpack runtime/model --encoder build/encoder -o build/boxed
 	$(DEV)/clin-edge distill --recipe $(FAST_RECIPE) --data build/data --student build/boxed \
 		--soft-from build/boxed --unlabelled build/data/unlabelled.jsonl \

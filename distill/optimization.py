@@ -31,7 +31,10 @@ def mixed_precision(device: torch.device, *, bfloat16: bool = False) -> Abstract
 
 def bfloat16_is_slow(device: torch.device) -> bool:
     """Tell whether the device only imitates bfloat16: a CPU without AVX512-BF16 or AMX-BF16."""
-    return device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if device.type != "cpu":
+        return False
+    mkldnn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return not (mkldnn and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def parameter_groups(
