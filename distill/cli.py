@@ -44,8 +44,10 @@ SAY_EVERY_S = 15.0
 @click.option("--patience", type=click.IntRange(1), help="Stop after so many epochs no better.")
 @click.option("--keep-empty", type=click.FloatRange(0, 1), metavar="P", help="SamBD; P was 0.08.")
 @click.option("--keep-layers", metavar="0,2,4", help="Only these layers of the encoder.")
-@click.option("--soft-from", type=_PATH, metavar="STUDENT", help="A bigger student to follow.")
-@click.option("--unlabelled", multiple=True, metavar="NOTES", help="Follow it on these as well.")
+@click.option(
+    "--soft-from", multiple=True, type=_PATH, metavar="STUDENT", help="To follow; may be several."
+)
+@click.option("--unlabelled", multiple=True, metavar="NOTES", help="To follow it on as well.")
 @click.option("--prune-to", multiple=True, metavar="NOTES", help="Keep pieces used here or learnt.")
 @click.option(
     "--bfloat16", is_flag=True, default=False, help="Thrice as fast on CPUs that have it."
@@ -72,7 +74,7 @@ def distill(
     patience: int | None,
     keep_empty: float | None,
     keep_layers: str | None,
-    soft_from: Path | None,
+    soft_from: tuple[Path, ...],
     unlabelled: tuple[str, ...],
     prune_to: tuple[str, ...],
     bfloat16: bool,
@@ -113,7 +115,7 @@ def distill(
     encoder = encoder or recipe.encoder
     if not encoder:
         raise click.UsageError("Missing option '--student': a folder, a hub id, or scratch.")
-    if unlabelled and soft_from is None:
+    if unlabelled and not soft_from:
         raise click.UsageError("--unlabelled notes teach nothing without --soft-from.")
     dev_specs = (
         *recipe.dev,

@@ -23,8 +23,8 @@ class Lessons:
     when they are asked for, and only one epoch's are kept.
 
     Raises:
-        InputError: If the notes hold no text; a bigger student is to be followed on notes that are
-            told anew, which it reads only once; or pieces are to be hidden, and the tokenizer has
+        InputError: If the notes hold no text; other students are to be followed on notes that are
+            told anew, which they read only once; or pieces are to be hidden, and the tokenizer has
             nothing to hide them behind.
     """
 
@@ -33,13 +33,13 @@ class Lessons:
         recipe: Recipe,
         notes: Sequence[Labelled],
         student: Student,
-        teacher: Student | None = None,
+        teachers: Sequence[Student] = (),
         vary: Vary | None = None,
     ) -> None:
-        if teacher is not None and vary is not None:
-            raise InputError("a bigger student is followed on notes as they are: leave exchange 0")
+        if teachers and vary is not None:
+            raise InputError("other students are followed on notes as they are: leave exchange 0")
         self._recipe, self._notes, self._student = recipe, notes, student
-        self._teacher, self._vary = teacher, vary
+        self._teachers, self._vary = teachers, vary
         self._mask_id = student.encoder.mask_id if recipe.train.hide else None
         if recipe.train.hide and self._mask_id is None:
             raise InputError("the encoder's tokenizer has no mask token: leave hide 0")
@@ -82,7 +82,7 @@ class Lessons:
             notes = [vary(note, epoch, number) for number, note in enumerate(notes)]
         encoder, scheme = self._student.encoder, self._student.scheme
         soft = None
-        if self._teacher is not None:
-            soft = soft_labels((item.note for item in notes), encoder, scheme, self._teacher)
+        if self._teachers:
+            soft = soft_labels((item.note for item in notes), encoder, scheme, self._teachers)
         whole = head.kind == "crf" and head.constrained
         return list(make_examples(notes, encoder, scheme, keep_words_whole=whole, soft=soft))

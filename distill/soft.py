@@ -1,8 +1,9 @@
-"""What a bigger student thinks of each token of a smaller one: soft labels."""
+"""What other students think of each token of the one that learns: soft labels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -22,18 +23,31 @@ LOWEST = -100.0  # a finite stand-in for log 0, so that 0 * log 0 is 0 in a loss
 
 
 def soft_labels(
-    notes: Iterable[Note], encoder: Encoder, scheme: LabelScheme, teacher: Student
+    notes: Iterable[Note], encoder: Encoder, scheme: LabelScheme, teachers: Sequence[Student]
 ) -> Iterator[NDArray[np.float16]]:
-    """Read notes with ``teacher``, lazily and in order; give log-probabilities (N, C) of each.
+    """Read notes with ``teachers``, lazily and in order; give log-probabilities (N, C) of each.
 
-    Rows are the tokens of ``encoder.encode(note)``, columns the tags of ``scheme``. The teacher
-    reads with windows and a tokenizer of its own, see ``realign``; a CRF gives the probability of
-    each tag over all tag sequences of the note. No value is below ``LOWEST``; float16 leaves a
-    row's sum within ln(C) / 2048 of 1.
+    Rows are the tokens of ``encoder.encode(note)``, columns the tags of ``scheme``, and what the
+    teachers think is the mean of their probabilities. Each reads with windows and a tokenizer of
+    its own, see ``realign``; a CRF gives the probability of each tag over all tag sequences of the
+    note. No value is below ``LOWEST``; float16 leaves a row's sum within ln(C) / 2048 of 1.
 
     Raises:
-        InputError: If the teacher has other labels than ``scheme``.
+        InputError: If a teacher has other labels than ``scheme``.
     """
+    streams = zip(itertools.tee(notes, len(teachers)), teachers, strict=True)
+    thoughts = [_of_one(stream, encoder, scheme, teacher) for stream, teacher in streams]
+
+    def mean(rows: tuple[NDArray[np.float32], ...]) -> NDArray[np.float16]:
+        together: NDArray[np.float32] = np.logaddexp.reduce(rows, axis=0) - np.log(len(rows))
+        return np.maximum(together, LOWEST).astype(np.float16)
+
+    return map(mean, zip(*thoughts, strict=True))
+
+
+def _of_one(
+    notes: Iterable[Note], encoder: Encoder, scheme: LabelScheme, teacher: Student
+) -> Iterator[NDArray[np.float32]]:
     if set(teacher.scheme.types) != set(scheme.types):
         raise InputError(
             f"the soft teacher knows {', '.join(sorted(teacher.scheme.types))}, the student is to "
@@ -42,10 +56,9 @@ def soft_labels(
     columns = [teacher.scheme.index[tag] for tag in scheme.tags]
     log_p = _softmax if teacher.crf is None else _marginals(teacher.crf, teacher.scheme)
 
-    def of_students_tokens(reading: Reading) -> NDArray[np.float16]:
+    def of_students_tokens(reading: Reading) -> NDArray[np.float32]:
         theirs, ours = reading.encoded.offsets, encoder.encode(reading.note).offsets
-        rows = realign(log_p(reading)[:, columns], theirs, ours)
-        return np.maximum(rows, LOWEST).astype(np.float16)
+        return realign(log_p(reading)[:, columns], theirs, ours)
 
     return map(of_students_tokens, teacher.predictor.read(notes))
 

@@ -73,7 +73,7 @@ def train(
     encoder: str,
     out: Path,
     *,
-    soft_from: Path | None = None,
+    soft_from: Sequence[Path] = (),
     unlabelled: Sequence[Note] = (),
     prune_to: Sequence[Note] | None = None,
     vary: Vary | None = None,
@@ -93,8 +93,8 @@ def train(
             epoch is best. Without any, the last epoch is kept.
         encoder: A folder, a hub id, or ``scratch``.
         out: The student folder to make.
-        soft_from: A bigger student whose probabilities are followed too.
-        unlabelled: Notes on which that student alone is followed.
+        soft_from: Students whose probabilities are followed too, in the mean of them.
+        unlabelled: Notes on which these alone are followed.
         prune_to: If given, pieces of the vocabulary that neither these notes nor those that are
             learnt from use are left out.
         vary: Tells the labelled notes anew in each epoch.
@@ -109,6 +109,8 @@ def train(
     """
     if out.exists():
         raise InputError(f"{out}: exists already; choose another name or delete it")
+    if recipe.soft.hidden_weight and len(soft_from) > 1:
+        raise InputError("hidden_weight follows one student: give one --soft-from, or leave it 0")
     settings, device = recipe.train, best_device()
     if settings.bfloat16 and bfloat16_is_slow(device):
         say(SLOW_BFLOAT16)
@@ -118,12 +120,12 @@ def train(
     texts = [item.note.text for item in notes]
     pruned_to = None if prune_to is None else (note.text for note in prune_to)
     student = start_student(recipe, encoder, texts, prune_to=pruned_to)
-    teacher = load_student(soft_from) if soft_from is not None else None
-    with mixed_precision(torch.device("cpu"), bfloat16=settings.bfloat16):  # a teacher reads there
-        lessons = Lessons(recipe, notes, student, teacher, vary)
+    teachers = [load_student(folder) for folder in soft_from]
+    with mixed_precision(torch.device("cpu"), bfloat16=settings.bfloat16):  # teachers read there
+        lessons = Lessons(recipe, notes, student, teachers, vary)
     guide = None
-    if teacher is not None and recipe.soft.hidden_weight:
-        guide = Guide(teacher, student, device)
+    if teachers and recipe.soft.hidden_weight:
+        guide = Guide(teachers[0], student, device)
     tagger = start_tagger(recipe, student, guide).to(device)
     plan = [lessons.batches(epoch) for epoch in range(settings.epochs)]
     n_steps, pad_id = sum(map(len, plan)), student.encoder.pad_id
@@ -144,7 +146,7 @@ def train(
     if checkpoint.exists() and not best.exists() and read_progress(checkpoint).best_epoch > 0:
         shutil.rmtree(work)
     examples = lessons.examples(0)
-    progress = Progress(fingerprint(recipe, examples, dev, encoder, str(soft_from or "")))
+    progress = Progress(fingerprint(recipe, examples, dev, encoder, " ".join(map(str, soft_from))))
     if checkpoint.exists():
         progress = resume(checkpoint, progress, tagger, optimizer)
         say(f"resumed after epoch {progress.epoch}, step {progress.step}")
@@ -264,11 +266,11 @@ def _epoch_line(progress: Progress, losses: Sequence[float]) -> str:
 
 
 def _facts(
-    recipe: Recipe, encoder: str, soft_from: Path | None, progress: Progress, n_notes: int
+    recipe: Recipe, encoder: str, soft_from: Sequence[Path], progress: Progress, n_notes: int
 ) -> dict[str, Any]:
     return {
         "encoder": Path(encoder).name,
-        **({"soft_from": soft_from.name} if soft_from is not None else {}),
+        **({"soft_from": [folder.name for folder in soft_from]} if soft_from else {}),
         "recipe": asdict(recipe),
         "fingerprint": progress.fingerprint,
         "best_epoch": progress.best_epoch,

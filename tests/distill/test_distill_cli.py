@@ -285,7 +285,8 @@ def test_a_student_follows_a_bigger_one_with_fewer_layers_and_pieces(
         encoder,
         recipe,
         tmp_path / "small",
-        *("--soft-from", tmp_path / "big", "--unlabelled", notes),
+        *("--soft-from", tmp_path / "big", "--soft-from", tmp_path / "big"),
+        *("--unlabelled", notes),
         *("--keep-layers", "1", "--prune-to", notes),
     )
     assert done.code == 0, done.err
@@ -293,8 +294,17 @@ def test_a_student_follows_a_bigger_one_with_fewer_layers_and_pieces(
     small, big = load_student(tmp_path / "small"), load_student(tmp_path / "big")
     assert small.model.config.num_hidden_layers == 1
     assert small.facts["pieces"] < small.facts["pieces_before"] == big.model.config.vocab_size
-    assert small.facts["soft_from"] == "big"
+    assert small.facts["soft_from"] == ["big", "big"]
     assert (small.crf, big.crf is None) == (None, False)
+
+
+def test_hidden_states_of_several_students_are_not_followed(
+    run, encoder, recipe: Path, tmp_path: Path
+) -> None:
+    recipe.write_text(recipe.read_text() + "\n[soft]\nhidden_weight = 1.0\n")
+    two = ("--soft-from", tmp_path / "a", "--soft-from", tmp_path / "b")
+    message = one_line(learn(run, encoder, recipe, tmp_path / "s", *two), 3)
+    assert message == "hidden_weight follows one student: give one --soft-from, or leave it 0"
 
 
 def test_scratch_needs_no_encoder_at_all(run, recipe: Path, tmp_path: Path) -> None:

@@ -206,4 +206,4 @@ def test_a_bigger_student_is_not_followed_on_notes_told_anew(data: Path) -> None
     items, vary = gather(recipe, data)
     nobody: Student = None  # type: ignore[assignment]  # neither is looked at
     with pytest.raises(InputError, match="leave exchange 0"):
-        Lessons(recipe, items, nobody, teacher=object(), vary=vary)  # type: ignore[arg-type]
+        Lessons(recipe, items, nobody, teachers=[object()], vary=vary)  # type: ignore[arg-type]

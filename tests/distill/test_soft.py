@@ -45,8 +45,8 @@ def teacher_of(
     return SimpleNamespace(scheme=scheme, predictor=Predictor(encoder, scheme, session), crf=crf)
 
 
-def soft(some: Sequence[Note], kind: str, teacher: Any) -> list[NDArray[np.float16]]:
-    return list(soft_labels(some, ENCODERS[kind], SCHEME, teacher))
+def soft(some: Sequence[Note], kind: str, *teachers: Any) -> list[NDArray[np.float16]]:
+    return list(soft_labels(some, ENCODERS[kind], SCHEME, teachers))
 
 
 def by_hand(
@@ -170,6 +170,20 @@ def test_rows_are_those_of_the_tokens_that_examples_are_cut_from(
         assert np.array_equal(ids, encoder.encode(note).ids)
 
 
+@given(notes(max_size=3), st.lists(KINDS, min_size=2, max_size=3), KINDS)
+def test_several_teachers_are_followed_in_the_mean_of_their_probabilities(
+    some: list[Note], theirs: list[str], ours: str
+) -> None:
+    teachers = [
+        teacher_of(kind, BACKWARDS if n else SCHEME, max_tokens=12 + n, overlap=2)
+        for n, kind in enumerate(theirs)
+    ]
+    alone = [soft(some, ours, teacher) for teacher in teachers]
+    for rows, *each in zip(soft(some, ours, *teachers), *alone, strict=True):
+        expected = np.mean([np.exp(one.astype(np.float64)) for one in each], axis=0)
+        np.testing.assert_allclose(np.exp(rows.astype(np.float64)), expected, atol=2e-3)
+
+
 def test_tags_are_matched_by_name() -> None:
     some = [Note("n", "patient denies chest pain")]
     (theirs,) = (r.logits for r in teacher_of("wordpiece", BACKWARDS).predictor.read(some))
@@ -194,7 +208,7 @@ def test_a_teacher_surer_than_a_float16_can_say_is_still_finite() -> None:
 def test_other_labels_are_refused_before_anything_is_read() -> None:
     teacher = teacher_of("wordpiece", LabelScheme((*SCHEME.types[1:], "ROUTE")))
     with pytest.raises(InputError, match=r"knows DISEASE, ROUTE, SYMPTOM, .*MEDICATION") as error:
-        soft_labels([], ENCODERS["bytes"], SCHEME, teacher)
+        soft_labels([], ENCODERS["bytes"], SCHEME, [teacher_of("bytes"), teacher])
     assert "\n" not in str(error.value)
 
 
@@ -209,7 +223,7 @@ def test_notes_are_read_in_order_and_no_further_ahead_than_the_predictor_looks()
 
     teacher = teacher_of("wordpiece")
     teacher.predictor = Predictor(teacher.predictor.encoder, SCHEME, ToySession(), batch_tokens=4)
-    found = soft_labels(endless(), ENCODERS["wordpiece"], SCHEME, teacher)
+    found = soft_labels(endless(), ENCODERS["wordpiece"], SCHEME, [teacher])
     assert n_given == 0
     for n in range(1, 600):
         assert len(next(found)) == n % 5
@@ -263,7 +277,7 @@ def test_a_crf_gives_the_marginals_of_the_whole_note(first_pieces: bool, constra
     some = [Note("a", "metforming, antibiotic"), Note("b", ""), Note("c", "aspirin")]
     encoder = ENCODERS["wordpiece"]
     drawn = torch.get_rng_state()
-    found = list(soft_labels(some, encoder, small, teacher))
+    found = list(soft_labels(some, encoder, small, [teacher]))
     assert torch.equal(torch.get_rng_state(), drawn)
     for rows, reading in zip(found, teacher.predictor.read(some), strict=True):
         opens = reading.encoded.opens_word.tolist()
@@ -278,7 +292,7 @@ def test_a_real_student_of_another_tokenizer_is_read(tmp_path: Path) -> None:
     teacher = tiny_student(tmp_path, "roberta")
     some = [item.note for item in invented_set(4)]
     encoder = ENCODERS["wordpiece"]
-    found = list(soft_labels(some, encoder, teacher.scheme, teacher))
+    found = list(soft_labels(some, encoder, teacher.scheme, [teacher]))
     for note, rows in zip(some, found, strict=True):
         assert rows.shape == (len(encoder.encode(note).ids), len(teacher.scheme.tags))
         assert len({tuple(row) for row in rows.tolist()}) > len(rows) // 2
