@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import queue
+import subprocess
 import threading
 import time
 from collections import deque
@@ -91,14 +92,28 @@ class Alone:
 
 
 class Crew:
-    """Several workers that read chunks of notes; what they give comes in order."""
+    """Workers that read chunks of notes; what they give comes in order.
 
-    def __init__(self, order: Order, *, workers: int, limits: Limits) -> None:
-        """Start the workers, each with the same order; see ``worker.NotesReader``."""
+    One is there from the beginning, others come when there is enough for them to do.
+    """
+
+    def __init__(
+        self,
+        order: Order,
+        *,
+        workers: int,
+        limits: Limits,
+        first: subprocess.Popen[bytes] | None = None,
+    ) -> None:
+        """Give the order, see ``worker.NotesReader``, to the first of at most so many workers.
+
+        ``first`` is its process if that was started before.
+        """
         self._order = order.to_json()
         self._limits = limits
+        self._at_most = workers
         self._events: queue.Queue[Any] = queue.Queue()
-        self._workers = [WorkerProcess(self._order, self._events) for _ in range(workers)]
+        self._workers = [WorkerProcess(self._order, self._events, first)]
         self._n_read = self._n_aside = self._n_stillborn = 0
 
     def loaded(self) -> dict[str, Any]:
@@ -123,7 +138,7 @@ class Crew:
             CoverageError: If some character of a note was read by no window.
             ClinEdgeError: If workers cannot load, or no note at all can be read.
         """
-        room = threading.Semaphore(2 * len(self._workers) + 1)
+        room = threading.Semaphore(2 * self._at_most + 1)
         feeder = threading.Thread(target=self._feed, args=(chunks, room), daemon=True)
         feeder.start()
         todo: deque[Piece] = deque()
@@ -134,6 +149,8 @@ class Crew:
             for worker in self._workers:
                 if todo and worker.ready and worker.piece is None:
                     worker.give(todo.popleft())
+            if len(todo) > 2 * len(self._workers) and len(self._workers) < self._at_most:
+                self._workers.append(WorkerProcess(self._order, self._events))
             while n_given in waiting and not waiting[n_given].n_left:
                 yield waiting.pop(n_given).done()
                 n_given += 1

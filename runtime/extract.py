@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
@@ -20,7 +21,7 @@ from clin_edge.runtime.frames import Order
 from clin_edge.runtime.outputs import Done, Output, StdoutOutput
 from clin_edge.runtime.pipeline import open_default_or
 from clin_edge.runtime.quarantine import write_quarantine
-from clin_edge.runtime.threads import usable_threads
+from clin_edge.runtime.sharing import share_out
 from clin_edge.runtime.writers import Format, format_named
 from clin_edge.runtime.writers.partial import cannot_write, partial_name
 
@@ -43,8 +44,10 @@ class Extraction:
             that cannot be read as promised are set aside too; without, the first one raises.
         reuse: Remember what was made of the latest passages, for notes that repeat them.
         resume: Go on after what an earlier run made durable.
-        workers: How many processes read notes at once; 0 reads them in this one, unwatched.
-        threads: How many threads each has; None for an equal share of what may be used.
+        workers: How many processes read notes at once; 0 reads them in this one, unwatched. None
+            for as many as suit the bundle and the threads.
+        threads: How many threads each has, or, if ``workers`` is None, all together; None for what
+            may be used, in equal shares.
         memory_mb: What a worker may take, its model included.
     """
 
@@ -59,7 +62,7 @@ class Extraction:
     reuse: bool = True
     engine: str = "auto"
     batch_tokens: int = BATCH_TOKENS
-    workers: int = 1
+    workers: int | None = None
     threads: int | None = None
     resume: bool = False
     quarantine: Path | None = None
@@ -83,10 +86,16 @@ class Tally:
     words_before: int = 0
 
 
-def extract(job: Extraction, *, tell: Callable[[Tally], None] = lambda _: None) -> Tally:
+def extract(
+    job: Extraction,
+    *,
+    tell: Callable[[Tally], None] = lambda _: None,
+    first: subprocess.Popen[bytes] | None = None,
+) -> Tally:
     """Find the entities of all notes and write a record for each.
 
-    ``tell`` is told of every chunk that is safe.
+    ``tell`` is told of every chunk that is safe; ``first`` is the first worker's process if that
+    was started before, see ``spawning``.
 
     Raises:
         InputError: If the input cannot be read as promised or the output cannot be written.
@@ -100,9 +109,11 @@ def extract(job: Extraction, *, tell: Callable[[Tally], None] = lambda _: None) 
     fmt = format_named(job.fmt, with_text=job.with_text, day=day)
     _check_places(job, fmt)
     # What a bundle holds is not kept here: whoever reads the notes opens it again.
-    order = _order(job, open_default_or(job.bundle), day)
+    bundle = open_default_or(job.bundle)
+    workers, threads = share_out(bundle.manifest, job.workers, job.threads)
+    order = _order(job, bundle, threads, day)
     limits = Limits(job.note_timeout_s, job.memory_mb * 1_000_000)
-    crew = Crew(order, workers=job.workers, limits=limits) if job.workers else Alone(order)
+    crew = Crew(order, workers=workers, limits=limits, first=first) if workers else Alone(order)
     try:
         refused: list[NoteError] = []
         refuse = None if job.quarantine is None else refused.append
@@ -135,7 +146,8 @@ def extract(job: Extraction, *, tell: Callable[[Tally], None] = lambda _: None) 
                 refused.clear()  # all are read once more
                 read = Fingerprint()
                 notes = read.of(read_notes(job.places, job.note_format, refused=refuse))
-                for done in crew.read(chunks(islice(notes, output.notes, None))):
+                left = islice(notes, output.notes, None)
+                for done in crew.read(chunks(left, CHUNK_CHARS // max(1, workers))):
                     output.add(done)
                     _count(tally, done)
                     tell(tally)
@@ -152,8 +164,8 @@ def extract(job: Extraction, *, tell: Callable[[Tally], None] = lambda _: None) 
         crew.stop()
 
 
-def chunks(notes: Iterable[Note]) -> Iterator[list[Note]]:
-    """Cut notes into the pieces that are made durable together; a long note is one alone.
+def chunks(notes: Iterable[Note], chars: int = CHUNK_CHARS) -> Iterator[list[Note]]:
+    """Cut notes into the pieces that are made durable together; a longer note is one alone.
 
     The first ones are small, so that something is there to see soon.
     """
@@ -171,7 +183,7 @@ def chunks(notes: Iterable[Note]) -> Iterator[list[Note]]:
             break
         if chunk and (n_chars + len(note.text) > at_most or len(chunk) == CHUNK_NOTES):
             yield chunk
-            chunk, n_chars, at_most = [], 0, min(2 * at_most, CHUNK_CHARS)
+            chunk, n_chars, at_most = [], 0, min(2 * at_most, chars)
         chunk.append(note)
         n_chars += len(note.text)
     if chunk:
@@ -180,12 +192,12 @@ def chunks(notes: Iterable[Note]) -> Iterator[list[Note]]:
         raise failure
 
 
-def _order(job: Extraction, bundle: Bundle, day: str) -> Order:
+def _order(job: Extraction, bundle: Bundle, threads: int, day: str) -> Order:
     return Order(
         bundle=str(bundle.path),
         manifest_sha256=bundle.manifest_sha256,
         engine=job.engine,
-        threads=job.threads or max(1, usable_threads() // max(1, job.workers)),
+        threads=threads,
         batch_tokens=job.batch_tokens,
         fmt=job.fmt,
         with_text=job.with_text,

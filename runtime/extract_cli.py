@@ -8,6 +8,7 @@ import click
 
 from clin_edge.core.errors import QUARANTINED, ClinEdgeError
 from clin_edge.runtime.cli import bundle_option, engine_option, notes_options, threads_option
+from clin_edge.runtime.spawning import spawned
 
 
 def _number(_: click.Context, __: click.Parameter, value: float) -> float:
@@ -41,10 +42,9 @@ def _number(_: click.Context, __: click.Parameter, value: float) -> float:
 @click.option(
     "--workers",
     type=click.IntRange(0, 512),
-    default=1,
-    show_default=True,
     envvar="CLIN_EDGE_WORKERS",
-    help="Processes that read notes at once; 0: in this one, which no limit guards.",
+    help="Processes that read notes at once, at most [one for two threads, or for one if the model "
+    "is small]; 0: in this one, which no limit guards.",
 )
 @threads_option
 @click.option(
@@ -98,7 +98,7 @@ def extract(
     fmt: str,
     resume: bool,
     quarantine: Path | None,
-    workers: int,
+    workers: int | None,
     threads: int | None,
     batch_tokens: int,
     min_score: float,
@@ -127,6 +127,9 @@ def extract(
     Example:
       clin-edge extract notes/ -o found.jsonl --resume
     """
+    # The first worker imports what it needs while this process does the same.
+    first = None if workers == 0 else click.get_current_context().with_resource(spawned())
+
     from clin_edge.core.notes import NoteFormat
     from clin_edge.runtime.extract import Extraction
     from clin_edge.runtime.extract import extract as run
@@ -154,7 +157,7 @@ def extract(
     )
     shown = Progress(live=progress, as_json=log_json)
     try:
-        tally = run(job, tell=shown.tell)
+        tally = run(job, tell=shown.tell, first=first)
     except ClinEdgeError as error:
         if not log_json:
             raise

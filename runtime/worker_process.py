@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -14,8 +13,7 @@ from typing import Any, cast
 
 from clin_edge.core.notes import Note
 from clin_edge.runtime import frames
-
-COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "clin_edge.runtime.worker")
+from clin_edge.runtime.spawning import end, spawn
 
 
 @dataclass(slots=True, eq=False)
@@ -36,11 +34,17 @@ class Piece:
 class WorkerProcess:
     """A worker process, and what was last heard of it."""
 
-    def __init__(self, order: bytes, events: queue.Queue[Any]) -> None:
-        """Start it with an order; what it says, but beats, goes to ``events`` with itself."""
-        self.process = subprocess.Popen(
-            COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=-1
-        )
+    def __init__(
+        self,
+        order: bytes,
+        events: queue.Queue[Any],
+        process: subprocess.Popen[bytes] | None = None,
+    ) -> None:
+        """Give an order to ``process``, or to one that is started.
+
+        What it says, but beats, goes to ``events`` with itself.
+        """
+        self.process = process or spawn()
         self.piece: Piece | None = None
         self.ready = False
         self.fault = "crash"
@@ -58,11 +62,7 @@ class WorkerProcess:
 
     def stop(self) -> None:
         """Kill the process; it has nothing to lose."""
-        self.process.kill()
-        self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout):
-            with suppress(OSError):
-                cast(Any, stream).close()
+        end(self.process)
 
     def _send(self, kind: bytes, content: bytes) -> None:
         with suppress(OSError):  # it died: the listener tells

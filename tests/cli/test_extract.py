@@ -6,11 +6,16 @@ import gzip
 import itertools
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
 from cli_runs import NOTES, SECRET, Run, below
 from clin_edge.core.labelled import read_labelled
+from clin_edge.runtime import spawning
 
 
 def test_records_come_out_whatever_way_the_notes_come_in(run, tmp_path, folder, jsonl, expected):
@@ -140,6 +145,21 @@ def test_notes_set_aside_are_exit_code_8(run: Run, jsonl: Path) -> None:
 def test_workers_write_what_one_process_writes(run: Run, jsonl: Path, expected: str) -> None:
     done = run("extract", jsonl, "--workers", "2")
     assert (done.code, done.out) == (0, expected)
+
+
+@pytest.mark.parametrize("args", [["absent.jsonl"], ["notes.jsonl", "--format", "parquet"]])
+@pytest.mark.usefixtures("jsonl")
+def test_a_refused_run_leaves_no_worker_behind(args: list[str], run: Run, monkeypatch) -> None:
+    started, start = [], spawning.spawn
+
+    def spawn() -> subprocess.Popen[bytes]:
+        started.append(start())
+        return started[0]
+
+    monkeypatch.setattr(spawning, "COMMAND", (sys.executable, "-c", "import time; time.sleep(600)"))
+    monkeypatch.setattr(spawning, "spawn", spawn)
+    assert run("extract", *args, "--workers", "1").code == 3
+    assert [process.poll() is None for process in started] == [False]
 
 
 def test_without_context_nothing_is_claimed(run: Run, jsonl: Path) -> None:

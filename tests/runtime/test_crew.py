@@ -15,7 +15,7 @@ import pytest
 from clin_edge.core.errors import BundleError, ClinEdgeError, CoverageError
 from clin_edge.core.notes import Note
 from clin_edge.runtime import crew as crew_module
-from clin_edge.runtime import worker_process
+from clin_edge.runtime import spawning
 from clin_edge.runtime.crew import Alone, Crew, Limits
 from clin_edge.runtime.frames import Order
 from toy import toy_bundle
@@ -53,7 +53,7 @@ def read(order, chunks, *, workers: int = 1, limits: Limits = LIMITS):
 
 @pytest.fixture
 def faulty(monkeypatch) -> None:
-    monkeypatch.setattr(worker_process, "COMMAND", FAULTY)
+    monkeypatch.setattr(spawning, "COMMAND", FAULTY)
 
 
 def alone(order, notes: list[Note]) -> list[dict]:
@@ -69,6 +69,25 @@ def test_workers_give_what_one_process_gives_in_order(order, workers: int) -> No
     assert aside == []
     assert [(one.notes, one.words) for one in done] == [(1, 8), (6, 48), (33, 264)]
     assert sum(one.entities for one in done) == sum(len(r["entities"]) for r in records) > 0
+
+
+@pytest.mark.parametrize(("n_chunks", "expected"), [(0, 1), (2, 1), (12, 3)])
+def test_workers_come_when_there_is_enough_to_do(order, n_chunks: int, expected: int) -> None:
+    crew = Crew(order, workers=3, limits=LIMITS)
+    done = list(crew.read([note] for note in good(n_chunks)))
+    assert (len(done), len(crew._workers)) == (n_chunks, expected)
+    crew.stop()
+    assert all(worker.process.poll() is not None for worker in crew._workers)
+
+
+def test_the_first_worker_may_have_been_started_before(order) -> None:
+    with spawning.spawned() as process:
+        crew = Crew(order, workers=1, limits=LIMITS, first=process)
+        assert [one.notes for one in crew.read([good(3)])] == [3]
+        assert [worker.process for worker in crew._workers] == [process]
+        assert process.poll() is None
+    assert process.poll() is not None
+    crew.stop()
 
 
 POISONS = [
@@ -135,7 +154,7 @@ def test_a_bundle_that_changes_after_it_was_opened_is_refused(order) -> None:
 
 
 def test_workers_that_die_at_once_are_not_tried_for_ever(order, monkeypatch) -> None:
-    monkeypatch.setattr(worker_process, "COMMAND", (sys.executable, "-c", "import os; os._exit(3)"))
+    monkeypatch.setattr(spawning, "COMMAND", (sys.executable, "-c", "import os; os._exit(3)"))
     crew = Crew(order, workers=2, limits=LIMITS)
     with pytest.raises(ClinEdgeError, match="worker processes die before they can work"):
         crew.loaded()
@@ -157,7 +176,7 @@ def test_a_worker_shows_and_leaves_no_text(order) -> None:
 
 def test_a_worker_that_never_loads_is_not_waited_for_for_ever(order, monkeypatch) -> None:
     sleeper = (sys.executable, "-c", "import time; time.sleep(3600)")
-    monkeypatch.setattr(worker_process, "COMMAND", sleeper)
+    monkeypatch.setattr(spawning, "COMMAND", sleeper)
     monkeypatch.setattr(crew_module, "_LOAD_S", 0.3)
     crew = Crew(order, workers=1, limits=LIMITS)
     with pytest.raises(ClinEdgeError, match=r"die before they can work \(time\)"):
@@ -178,20 +197,23 @@ worker.main()
 
 def test_broken_windows_fail_the_run_and_not_the_note(order, monkeypatch) -> None:
     """That a character was not read is a defect of ours: no note is set aside for it."""
-    monkeypatch.setattr(worker_process, "COMMAND", (sys.executable, "-P", "-c", BROKEN_WINDOWS))
+    monkeypatch.setattr(spawning, "COMMAND", (sys.executable, "-P", "-c", BROKEN_WINDOWS))
     with pytest.raises(CoverageError, match="characters were read"):
         read(order, [good(3)])
 
 
 ORPHAN = """
-import json, os, sys
+import json, os, sys, time
 from clin_edge.core.notes import Note
-from clin_edge.runtime import crew, worker_process
+from clin_edge.runtime import crew, spawning
 from clin_edge.runtime.frames import Order
-worker_process.COMMAND = tuple(json.loads(sys.argv[2]))
+spawning.COMMAND = tuple(json.loads(sys.argv[2]))
 one = crew.Crew(Order.from_json(sys.argv[1]), workers=2, limits=crew.Limits(60, 10**10))
 def chunks():
-    yield [Note("a", "HANG")]
+    for n in range(4):
+        yield [Note(str(n), "HANG")]
+    while len(one._workers) < 2:
+        time.sleep(0.01)
     print(*(w.process.pid for w in one._workers), flush=True)
     sys.stdin.read()
 next(one.read(chunks()))

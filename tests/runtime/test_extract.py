@@ -11,7 +11,7 @@ import pytest
 from clin_edge.core.errors import InputError
 from clin_edge.core.notes import Note, NoteFormat
 from clin_edge.runtime import extract as extract_module
-from clin_edge.runtime import worker_process
+from clin_edge.runtime import spawning
 from clin_edge.runtime.extract import CHUNK_CHARS, Extraction, chunks, extract
 from toy import toy_bundle
 
@@ -176,7 +176,7 @@ def test_notes_that_break_a_worker_are_in_the_quarantine_after_a_resume_too(
     bundle, monkeypatch, caplog
 ) -> None:
     write("notes.jsonl", {**NOTES, "n1": f"{SECRET} RAISE", "n5": f"{SECRET} SEGV"})
-    monkeypatch.setattr(worker_process, "COMMAND", FAULTY)
+    monkeypatch.setattr(spawning, "COMMAND", FAULTY)
     stop_after(2, job(bundle, workers=1))
     assert SECRET.encode() not in Path("out.journal").read_bytes()
     tally = extract(job(bundle, workers=1, resume=True))

@@ -28,7 +28,7 @@ from clin_edge.core.notes import Note
 from clin_edge.core.predict import Coverage
 from clin_edge.core.records import Record
 from clin_edge.core.spans import Entity, Span
-from clin_edge.runtime import crew, spark, worker_process
+from clin_edge.runtime import crew, spark, spawning
 from clin_edge.runtime.frames import Order
 from clin_edge.runtime.pipeline import Pipeline
 from clin_edge.runtime.spark import SCHEMA, MapInArrow, arrow_schema, dismiss
@@ -187,7 +187,7 @@ def test_what_is_no_note_is_a_row_that_says_so(folder: Path) -> None:
 
 def test_a_note_over_which_a_process_dies_is_a_row_too(folder, pipeline, monkeypatch) -> None:
     dismiss()
-    monkeypatch.setattr(worker_process, "COMMAND", FAULTY)
+    monkeypatch.setattr(spawning, "COMMAND", FAULTY)
     good = numbered(GOOD)
     notes = [*good[:3], ("x0", "Zebulon SEGV"), *good[3:], ("x1", "Zebulon HANG"), ("x1", "fever")]
     found = rows(MapInArrow(str(folder), note_timeout_s=2), batch(notes))
@@ -337,9 +337,9 @@ def test_in_spark_a_note_that_kills_its_process_stops_nobody(session, folder, pi
     function, command = MapInArrow(str(folder)), FAULTY
 
     def poisoned(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        from clin_edge.runtime import worker_process
+        from clin_edge.runtime import spawning
 
-        worker_process.COMMAND = command
+        spawning.COMMAND = command
         return function(batches)
 
     notes = [("n0", "fever"), ("x", "Zebulon SEGV"), ("n1", "no pain")]
