@@ -17,7 +17,7 @@ from clin_edge.runtime.bench.probe import Linear
 from clin_edge.runtime.machine import look_up_machine
 
 
-def machine_facts(bundle: Bundle, threads: int) -> dict[str, Any]:
+def machine_facts(bundle: Bundle, threads: int, workers: int) -> dict[str, Any]:
     """Tell processor, instruction sets, cores, memory, system and versions."""
     machine = look_up_machine(bundle.path)
     return {
@@ -28,6 +28,7 @@ def machine_facts(bundle: Bundle, threads: int) -> dict[str, Any]:
         "cpus_allowed": machine.cpus.allowed,
         "cores": machine.cpus.cores,
         "threads": threads,
+        "workers": workers,
         "memory_bytes": machine.memory_bytes,
         "system": machine.system,
         "python": platform.python_version(),

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from clin_edge.core.batching import Batch, Logits, Session
 from clin_edge.core.notes import read_notes
-from clin_edge.runtime.bench.subjects import Answerer, serve
+from clin_edge.runtime.bench.subjects import Answerer, Subject, peak_bytes, serve, subject_command
 from clin_edge.runtime.pipeline import Pipeline, open_default_or, open_session
 
 
 def start_reader(order: dict[str, Any]) -> tuple[dict[str, Any], Answerer]:
-    """Load the bundle; see ``Reader`` for the questions."""
-    reader = Reader(order)
+    """Load the bundle, in as many processes as the order says; see ``Reader`` for the questions."""
+    reader = Team(order) if order["workers"] > 1 else Reader(order)
     return {"versions": reader.versions}, reader.answer
 
 
@@ -69,6 +70,52 @@ class Reader:
                 record.to_json()
             seconds.append(time.perf_counter() - began)
         return {"seconds": seconds}
+
+
+class Team:
+    """Several readers with a process each, as ``extract`` has workers; this process is the first.
+
+    The files of a run are dealt out to them; single notes are read by the first.
+    """
+
+    def __init__(self, order: dict[str, Any]) -> None:
+        """Share the threads out, and load what was ordered in every process."""
+        workers = order["workers"]
+        each = {**order, "workers": 1, "threads": max(1, order["threads"] // workers)}
+        command = subject_command("clin_edge.runtime.bench.reader")
+        outs = [f"{order['out']}.{number}" for number in range(1, workers)]
+        self._others = [Subject("clin-edge", command, {**each, "out": out}) for out in outs]
+        self._first = Reader(each)
+        self._pool = ThreadPoolExecutor(len(outs))
+        self.versions = self._first.versions
+
+    def answer(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Give the seconds until all are done, and the sums of what each says beside."""
+        if "singly" in question:
+            return self._first.answer(question)
+        files, n = question["read"], 1 + len(self._others)
+        began = time.perf_counter()
+        asked = [
+            self._pool.submit(other.ask, {"read": files[place::n]})
+            for place, other in enumerate(self._others, start=1)
+        ]
+        answers = [self._first.answer({"read": files[::n]})]
+        answers[0]["peak_memory_bytes"] = peak_bytes()
+        answers += [one.result() for one in asked]
+        seconds = time.perf_counter() - began
+        peaks = [answer["peak_memory_bytes"] for answer in answers]
+        return {
+            "seconds": seconds,
+            "cpu_s": sum(answer["cpu_s"] for answer in answers),
+            "engine_s": sum(answer["engine_s"] for answer in answers) / n,
+            "positions": sum(answer["positions"] for answer in answers),
+            "peak_memory_bytes": None if None in peaks else sum(peaks),
+        }
+
+    def close(self) -> None:
+        """End the other processes; they also end when this one does."""
+        for other in self._others:
+            other.close()
 
 
 class TimedSession:

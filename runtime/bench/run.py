@@ -29,6 +29,7 @@ from clin_edge.runtime.bench.process import figures_from_outside
 from clin_edge.runtime.bench.rounds import Rounds, figure, total
 from clin_edge.runtime.bench.subjects import Subject, SubjectError, subject_command
 from clin_edge.runtime.pipeline import open_default_or
+from clin_edge.runtime.sharing import share_out
 from clin_edge.runtime.threads import usable_threads
 
 PEERS = (
@@ -89,7 +90,9 @@ def run_bench(order: BenchOrder, *, tell: Callable[[str], None]) -> dict[str, An
     with TemporaryDirectory(prefix="clin-edge-bench-") as place, ExitStack() as stack:
         bundle = open_default_or(order.bundle)
         threads = order.threads or usable_threads()
-        bench = _Bench(order, bundle, linear_layers(bundle), threads, Path(place), stack, tell)
+        workers, _ = share_out(bundle.manifest, None, threads)
+        layers = linear_layers(bundle)
+        bench = _Bench(order, bundle, layers, threads, workers, Path(place), stack, tell)
         return bench.report()
 
 
@@ -101,6 +104,7 @@ class _Bench:
     bundle: Bundle
     layers: Sequence[Linear]
     threads: int
+    workers: int
     folder: Path
     stack: ExitStack
     tell: Callable[[str], None]
@@ -113,6 +117,7 @@ class _Bench:
             "clin_edge.runtime.bench.reader",
             bundle=str(self.bundle.path),
             engine=self.order.engine,
+            workers=self.workers,
             out=str(self.folder / "records.jsonl"),
         )
         shapes = [(layer.wide_in, layer.wide_out) for layer in self.layers]
@@ -127,7 +132,7 @@ class _Bench:
         outside = self._from_outside(rounds.own_portions, latency[min(latency)])
         return {
             "schema": SCHEMA,
-            "machine": machine_facts(self.bundle, self.threads),
+            "machine": machine_facts(self.bundle, self.threads, self.workers),
             "bundle": bundle_facts(self.bundle, own.ready["versions"], self.layers),
             "notes": notes_facts(portions, invented=not self.order.notes),
             "rounds": self.order.rounds,
