@@ -25,6 +25,8 @@ from clin_edge.runtime.context_scope import (
 )
 from clin_edge.runtime.context_sections import sentences
 
+_NOTHING = (NO_CLAIMS,) * 3  # before, after, section
+
 
 def assertions(text: str, spans: Sequence[Span], *, rules: Path | None = None) -> list[str]:
     """Give for each span what the text claims of it, in the spans' order.
@@ -76,7 +78,8 @@ def assertions(text: str, spans: Sequence[Span], *, rules: Path | None = None) -
                 after[i] = claims
         if ends == len(spans):
             break
-    return [verdict(nearest(*claims)) for claims in zip(before, after, section, strict=True)]
+    claimed = zip(before, after, section, strict=True)
+    return ["present" if said == _NOTHING else verdict(nearest(*said)) for said in claimed]
 
 
 class _Sentence:
@@ -85,18 +88,23 @@ class _Sentence:
     def __init__(self, text: str, first: int, last: int, rules: Rules) -> None:
         found = list(WORD.finditer(text, first, last))
         self._words = [as_word(word[0]) for word in found]
-        self._starts = [word.start() for word in found]
-        self._ends = [word.end() for word in found]
         self._words.append(END)
         self._hits = rules.hits(self._words)
+        if self._hits:
+            self._starts = [word.start() for word in found]
+            self._ends = [word.end() for word in found]
 
     def before(self, starts: list[int]) -> list[Claims]:
         """What phrases before the entities that start at these places claim of them."""
+        if not self._hits:
+            return [NO_CLAIMS] * len(starts)
         places = [bisect_right(self._ends, start) for start in starts]
         return forward_claims(self._words, self._hits, places)
 
     def after(self, ends: list[int]) -> list[Claims]:
         """What phrases behind the entities that end at these places claim of them."""
+        if not self._hits:
+            return [NO_CLAIMS] * len(ends)
         places = [bisect_left(self._starts, end) for end in ends]
         return backward_claims(self._words, self._hits, places)
 

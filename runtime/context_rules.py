@@ -49,19 +49,24 @@ class Rule:
 class _Node:
     """The words that may follow a phrase's beginning, and what the phrase does if it ends here."""
 
-    __slots__ = ("next", "rules")
+    __slots__ = ("next", "rules", "turned")
 
     def __init__(self) -> None:
         self.next: dict[str, _Node] = {}
         self.rules: tuple[Rule, ...] | None = None
+        self.turned: tuple[Rule, ...] = ()
 
 
 class Hit(NamedTuple):
-    """The words ``first <= i < after`` of a sentence are a phrase with these rules."""
+    """The words ``first <= i < after`` of a sentence are a phrase with these rules.
+
+    ``turned`` are its rules for the sentence read from its end.
+    """
 
     first: int
     after: int
     rules: tuple[Rule, ...]
+    turned: tuple[Rule, ...]
 
 
 class Rules:
@@ -83,23 +88,24 @@ class Rules:
             for word in phrase:
                 node = node.next.setdefault(word, _Node())
             node.rules = rules
+            node.turned = tuple(rule.turned() for rule in rules)
 
     def hits(self, words: Sequence[str]) -> list[Hit]:
         """Find phrases from left to right, the longest first, none over another."""
-        found, at, first_words = [], 0, self._root.next
-        while at < len(words):
-            node = first_words.get(words[at])
+        found, past, first_words = [], 0, self._root.next
+        for at in [place for place, word in enumerate(words) if word in first_words]:
+            if at < past:
+                continue
+            node: _Node | None = first_words[words[at]]
             longest: Hit | None = None
             after = at
             while node is not None:
                 after += 1
                 if node.rules is not None:
-                    longest = Hit(at, after, node.rules)
+                    longest = Hit(at, after, node.rules, node.turned)
                 node = node.next.get(words[after]) if after < len(words) else None
-            if longest is None:
-                at += 1
-            else:
-                at = longest.after
+            if longest is not None:
+                past = longest.after
                 if longest.rules:
                     found.append(longest)
         return found

@@ -64,10 +64,7 @@ def backward_claims(
     The sentence is read from its end, and backward phrases are forward ones there.
     """
     n = len(words)
-    turned = [
-        Hit(n - hit.after, n - hit.first, tuple(rule.turned() for rule in hit.rules))
-        for hit in reversed(hits)
-    ]
+    turned = [Hit(n - hit.after, n - hit.first, hit.turned, hit.rules) for hit in reversed(hits)]
     order = sorted(range(len(places)), key=lambda i: -places[i])
     claims = forward_claims(words[::-1], turned, [n - places[i] for i in order])
     by_place = dict(zip(order, claims, strict=True))
