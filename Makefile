@@ -39,32 +39,35 @@ check: .venv-dev/.done ## formatter, linter, types and layers; silent when all i
 	$(call silent,$(DEV)/lint-imports)
 
 # The paths of recipes begin in build/data: the corpora in DATA, and what teachers say of its notes.
-model: .venv-dev/.done build/student/model.safetensors build/data/calibrate.jsonl ## train the default bundle from DATA=... and put it in runtime/model
-	$(DEV)/clin-edge export build/student --int8 --recipe $(RECIPE) --data build/data \
+model: .venv-dev/.done build/default/model.safetensors build/data/calibrate.jsonl ## train both bundles from DATA=... and put them in runtime/; ARGS=--bfloat16 where the CPU has it
+	$(DEV)/clin-edge export build/default --int8 --recipe $(RECIPE) --data build/data \
 		--calibrate build/data/calibrate.jsonl -o runtime/model
 	$(DEV)/python benchmarks/behaviour.py runtime/model --card
 	$(DEV)/python benchmarks/behaviour.py --floors -o benchmarks/results/behaviour.json
 	$(MAKE) --no-print-directory fast
 
-# Of the default bundle as it is packed. ARGS=--bfloat16 is thrice as fast on CPUs that have it.
-fast: .venv-dev/.done build/encoder/model.safetensors build/data/silver/sig.jsonl build/data/unlabelled.jsonl build/data/calibrate.jsonl ## the smaller bundle, taught by the default one: runtime/fast
-	rm -rf build/boxed build/fast
-	$(DEV)/clin-edge unpack runtime/model --encoder build/encoder -o build/boxed
-	$(DEV)/clin-edge distill --recipe $(FAST_RECIPE) --data build/data --student build/boxed \
-		--soft-from build/boxed --unlabelled build/data/unlabelled.jsonl \
-		$(addprefix --prune-to ,$(sort $(wildcard $(DATA)/unlabelled/*.jsonl.gz))) $(ARGS) -o build/fast
+fast: .venv-dev/.done build/fast/model.safetensors build/data/calibrate.jsonl ## the smaller bundle alone: runtime/fast
 	$(DEV)/clin-edge export build/fast --int8 --float-layers 1 --recipe $(FAST_RECIPE) --data build/data \
 		--calibrate build/data/calibrate.jsonl -o runtime/fast
 	$(DEV)/python benchmarks/behaviour.py runtime/fast --card
+
+build/default/model.safetensors: build/fast/model.safetensors build/data/more.jsonl
+	$(DEV)/clin-edge distill --recipe $(RECIPE) --data build/data --student build/student \
+		--soft-from build/student --soft-from build/fast --unlabelled build/data/more.jsonl $(ARGS) -o build/default
+
+build/fast/model.safetensors: build/student/model.safetensors build/data/unlabelled.jsonl
+	$(DEV)/clin-edge distill --recipe $(FAST_RECIPE) --data build/data --student build/student \
+		--soft-from build/student --unlabelled build/data/unlabelled.jsonl \
+		$(addprefix --prune-to ,$(sort $(wildcard $(DATA)/unlabelled/*.jsonl.gz))) $(ARGS) -o build/fast
 
 build/student/model.safetensors: build/later/model.safetensors
 	$(DEV)/clin-edge mix build/first build/later --share 0.3 --bias MEDICATION -1.0 -o build/student
 
 build/later/model.safetensors: build/first/model.safetensors build/data/silver/sig.jsonl
-	$(DEV)/clin-edge distill --recipe $(RECIPE) --data build/data --student build/first -o build/later
+	$(DEV)/clin-edge distill --recipe distill/recipes/second.toml --data build/data --student build/first $(ARGS) -o build/later
 
 build/first/model.safetensors: build/encoder/model.safetensors | .venv-dev/.done
-	$(DEV)/clin-edge distill --recipe distill/recipes/first.toml --data $(DATA) --student build/encoder -o build/first
+	$(DEV)/clin-edge distill --recipe distill/recipes/first.toml --data $(DATA) --student build/encoder $(ARGS) -o build/first
 
 # INT8 ranges are to fit whatever it reads: notes, abstracts, case reports, trial criteria.
 build/data/calibrate.jsonl:
@@ -77,6 +80,13 @@ build/data/unlabelled.jsonl:
 	mkdir -p build/data
 	gzip -dc $(foreach set,e3c_case_reports_ccby mtsamples aci_bench_notes mts_dialog_notes primock57_notes,$(DATA)/unlabelled/$(set).jsonl.gz) > $@
 	gzip -dc $(DATA)/unlabelled/pubmed_drug_abstracts.jsonl.gz | awk 'NR % 3 == 1' >> $@
+
+# All of these abstracts, answers to patients, and sentences about adverse events, which keep their labels to themselves.
+build/data/more.jsonl:
+	mkdir -p build/data
+	gzip -dc $(foreach set,e3c_case_reports_ccby mtsamples aci_bench_notes mts_dialog_notes primock57_notes pubmed_drug_abstracts,$(DATA)/unlabelled/$(set).jsonl.gz) > $@
+	gzip -dc $(DATA)/unlabelled/medquad_answers.jsonl.gz | awk 'NR % 5 == 1' >> $@
+	cat $(DATA)/labelled/phee2/train.jsonl >> $@
 
 build/data/silver/sig.jsonl: | .venv-dev/.done
 	mkdir -p build/data

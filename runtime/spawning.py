@@ -11,8 +11,16 @@ COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "clin_edge.runtime.worke
 
 
 def spawn() -> subprocess.Popen[bytes]:
-    """Start a worker; it imports what it needs, and waits for an order."""
-    return subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=-1)
+    """Start a worker; it imports what it needs, and waits for an order.
+
+    In a process group of its own Ctrl-C does not meet it, not even before it can ignore it: the
+    supervisor is interrupted, and stops it.
+    """
+    pipe = subprocess.PIPE
+    if sys.platform == "win32":
+        group = subprocess.CREATE_NEW_PROCESS_GROUP
+        return subprocess.Popen(COMMAND, stdin=pipe, stdout=pipe, creationflags=group)
+    return subprocess.Popen(COMMAND, stdin=pipe, stdout=pipe, process_group=0)
 
 
 @contextmanager

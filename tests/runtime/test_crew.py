@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -82,6 +83,8 @@ def test_workers_come_when_there_is_enough_to_do(order, n_chunks: int, expected:
 
 def test_the_first_worker_may_have_been_started_before(order) -> None:
     with spawning.spawned() as process:
+        if sys.platform != "win32":  # or Ctrl-C would end it, with a traceback
+            assert os.getpgid(process.pid) == process.pid
         crew = Crew(order, workers=1, limits=LIMITS, first=process)
         assert [one.notes for one in crew.read([good(3)])] == [3]
         assert [worker.process for worker in crew._workers] == [process]
