@@ -51,9 +51,12 @@ fast: .venv-dev/.done build/fast/model.safetensors build/data/calibrate.jsonl ##
 		--calibrate build/data/calibrate.jsonl -o runtime/fast
 	$(DEV)/python benchmarks/behaviour.py runtime/fast --card
 
-build/default/model.safetensors: build/fast/model.safetensors build/data/more.jsonl
+build/default/model.safetensors: build/taught/model.safetensors
+	$(DEV)/clin-edge mix build/student build/taught --share 0.2 -o build/default
+
+build/taught/model.safetensors: build/fast/model.safetensors build/data/more.jsonl
 	$(DEV)/clin-edge distill --recipe $(RECIPE) --data build/data --student build/student \
-		--soft-from build/student --soft-from build/fast --unlabelled build/data/more.jsonl $(ARGS) -o build/default
+		--soft-from build/student --soft-from build/fast --unlabelled build/data/more.jsonl $(ARGS) -o build/taught
 
 build/fast/model.safetensors: build/student/model.safetensors build/data/unlabelled.jsonl
 	$(DEV)/clin-edge distill --recipe $(FAST_RECIPE) --data build/data --student build/student \

@@ -181,7 +181,8 @@ def train(
         if progress.last_f1 is None or progress.last_f1 > progress.best_f1:
             progress.best_f1 = -1.0 if progress.last_f1 is None else progress.last_f1
             progress.best_epoch = progress.epoch
-            facts = {**student.facts, **_facts(recipe, encoder, soft_from, progress, len(notes))}
+            counts = {"notes": len(notes), "unlabelled": len(unlabelled)}
+            facts = {**student.facts, **_facts(recipe, encoder, soft_from, progress, counts)}
             replace_folder(best, replace(student, facts=facts).save)
         waited = progress.epoch - progress.best_epoch
         progress.stopped = settings.patience is not None and waited >= settings.patience
@@ -266,7 +267,11 @@ def _epoch_line(progress: Progress, losses: Sequence[float]) -> str:
 
 
 def _facts(
-    recipe: Recipe, encoder: str, soft_from: Sequence[Path], progress: Progress, n_notes: int
+    recipe: Recipe,
+    encoder: str,
+    soft_from: Sequence[Path],
+    progress: Progress,
+    counts: Mapping[str, int],
 ) -> dict[str, Any]:
     return {
         "encoder": Path(encoder).name,
@@ -275,7 +280,7 @@ def _facts(
         "fingerprint": progress.fingerprint,
         "best_epoch": progress.best_epoch,
         "dev": progress.dev,
-        "notes": n_notes,
+        **counts,
         "training_minutes": round(progress.seconds / 60, 1),
         "made_with": {
             "clin-edge": __version__,

@@ -70,8 +70,12 @@ def _training_line(facts: Mapping[str, Any]) -> str:
         return "How it was trained is not recorded."
     scored = any(epoch["strict_micro_f1"] for epoch in facts["dev"])
     why = "the best on the dev sets" if scored else "the last"
+    unlabelled = facts.get("unlabelled", 0)
+    learnt = f"{facts['notes'] - unlabelled:,} labelled documents"
+    if unlabelled:
+        learnt += f" and {unlabelled:,} without labels"
     said = (
-        f"{facts['notes']:,} labelled documents, {facts['training_minutes']:.0f} minutes on a CPU; "
+        f"{learnt}, {facts['training_minutes']:.0f} minutes on a CPU; "
         f"epoch {facts['best_epoch']} was kept, {why}."
     )
     if "mixed_with" in facts:

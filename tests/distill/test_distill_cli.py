@@ -295,6 +295,7 @@ def test_a_student_follows_a_bigger_one_with_fewer_layers_and_pieces(
     assert small.model.config.num_hidden_layers == 1
     assert small.facts["pieces"] < small.facts["pieces_before"] == big.model.config.vocab_size
     assert small.facts["soft_from"] == ["big", "big"]
+    assert (small.facts["notes"], small.facts["unlabelled"]) == (7, 1)
     assert (small.crf, big.crf is None) == (None, False)
 
 

@@ -47,6 +47,7 @@ QUANTIZATION = {
 }
 FACTS = {
     "notes": 3800,
+    "unlabelled": 300,
     "training_minutes": 61.4,
     "best_epoch": 2,
     "dev": [{"epoch": 2, "strict_micro_f1": {"dev": 0.5}}],
@@ -117,7 +118,7 @@ def test_what_it_was_learnt_from_with_licences() -> None:
         "- an encoder (MIT)",
         "- a corpus",
         "",
-        "3,800 labelled documents, 61 minutes on a CPU; "
+        "3,500 labelled documents and 300 without labels, 61 minutes on a CPU; "
         "epoch 2 was kept, the best on the dev sets.",
     ]
     assert section(card_of(facts={}), "Learnt from")[-1] == "How it was trained is not recorded."
