@@ -109,9 +109,7 @@ def extract(
     fmt = format_named(job.fmt, with_text=job.with_text, day=day)
     _check_places(job, fmt)
     # What a bundle holds is not kept here: whoever reads the notes opens it again.
-    bundle = open_default_or(job.bundle)
-    workers, threads = share_out(bundle.manifest, job.workers, job.threads)
-    order = _order(job, bundle, threads, day)
+    order, workers = _order(job, open_default_or(job.bundle), day)
     limits = Limits(job.note_timeout_s, job.memory_mb * 1_000_000)
     crew = Crew(order, workers=workers, limits=limits, first=first) if workers else Alone(order)
     try:
@@ -192,8 +190,10 @@ def chunks(notes: Iterable[Note], chars: int = CHUNK_CHARS) -> Iterator[list[Not
         raise failure
 
 
-def _order(job: Extraction, bundle: Bundle, threads: int, day: str) -> Order:
-    return Order(
+def _order(job: Extraction, bundle: Bundle, day: str) -> tuple[Order, int]:
+    """Give what each worker is told, and how many there may be."""
+    workers, threads = share_out(bundle.manifest, job.workers, job.threads)
+    order = Order(
         bundle=str(bundle.path),
         manifest_sha256=bundle.manifest_sha256,
         engine=job.engine,
@@ -206,6 +206,7 @@ def _order(job: Extraction, bundle: Bundle, threads: int, day: str) -> Order:
         context=job.context,
         reuse=job.reuse,
     )
+    return order, workers
 
 
 def _options(job: Extraction) -> list[Any]:
