@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from pathlib import Path
 
 import pytest
 
+from clin_edge.core.bundle import Bundle
 from clin_edge.core.errors import InputError
 from clin_edge.core.notes import Note, NoteFormat
 from clin_edge.runtime import extract as extract_module
@@ -154,6 +156,19 @@ def test_a_bad_note_stops_the_work_before_it_begins(bundle) -> None:
     with pytest.raises(InputError, match=r"notes\.jsonl:8: 'text' must be a string"):
         extract(job(bundle))
     assert sorted(files()) == ["notes.jsonl"]
+
+
+def test_the_supervisor_does_not_keep_the_bundle(bundle) -> None:
+    """It is the workers' to hold: the default one's files are 23 MB."""
+
+    def n_held() -> int:
+        return sum(isinstance(held, Bundle) for held in gc.get_objects())
+
+    gc.collect()
+    before, during = n_held(), []
+    write("notes.jsonl", NOTES)
+    extract(job(bundle, workers=1), tell=lambda _: during.append(n_held()))
+    assert set(during) == {before}
 
 
 @pytest.mark.parametrize("workers", [0, 1])
