@@ -162,7 +162,7 @@ def test_the_supervisor_does_not_keep_the_bundle(bundle) -> None:
     """It is the workers' to hold: the default one's files are 23 MB."""
 
     def n_held() -> int:
-        return sum(isinstance(held, Bundle) for held in gc.get_objects())
+        return sum(type(held) is Bundle for held in gc.get_objects())
 
     gc.collect()
     before, during = n_held(), []
