@@ -21,7 +21,7 @@ from clin_edge.runtime.frames import Order
 from clin_edge.runtime.outputs import Done, Output, StdoutOutput
 from clin_edge.runtime.pipeline import open_default_or
 from clin_edge.runtime.quarantine import write_quarantine
-from clin_edge.runtime.sharing import share_out
+from clin_edge.runtime.sharing import MOST_WORKERS, share_out
 from clin_edge.runtime.writers import Format, format_named
 from clin_edge.runtime.writers.partial import cannot_write, partial_name
 
@@ -145,7 +145,9 @@ def extract(
                 read = Fingerprint()
                 notes = read.of(read_notes(job.places, job.note_format, refused=refuse))
                 left = islice(notes, output.notes, None)
-                for done in crew.read(chunks(left, CHUNK_CHARS // max(1, workers))):
+                # Smaller pieces for more workers, so that all of them end at much the same time.
+                chars = CHUNK_CHARS // min(max(1, workers), MOST_WORKERS)
+                for done in crew.read(chunks(left, chars)):
                     output.add(done)
                     _count(tally, done)
                     tell(tally)
