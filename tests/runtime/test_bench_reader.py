@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from cli_runs import as_jsonl
+from clin_edge.runtime.bench import reader as reader_module
 from clin_edge.runtime.bench.reader import Reader, Team, start_reader
 from toy import toy_bundle
 
@@ -32,25 +34,37 @@ def order(bundle: Path, out: Path, workers: int) -> dict[str, Any]:
     return {**said, "workers": workers}
 
 
-@pytest.mark.parametrize(("workers", "kind"), [(1, Reader), (2, Team)])
+@pytest.mark.parametrize(("kind", "workers"), [(Reader, 1), (Team, 2)])
 def test_several_readers_read_all_that_one_reads(
-    bundle: Path, files: list[str], workers: int, kind: type, tmp_path: Path
+    bundle: Path, files: list[str], kind: type[Reader | Team], workers: int, tmp_path: Path
 ) -> None:
-    one = Reader(order(bundle, tmp_path / "one", 1))
-    expected = one.answer({"read": files})
-    ready, answer = start_reader(order(bundle, tmp_path / "out", workers))
-    assert answer.__self__.__class__ is kind  # type: ignore[attr-defined]
-    assert list(ready["versions"]) == ["openvino"]
-    for _ in range(2):  # the second run is no shorter, and repeats nothing
-        said = answer({"read": files})
+    expected = Reader(order(bundle, tmp_path / "one", 1)).answer({"read": files})
+    reader = kind(order(bundle, tmp_path / "out", workers))
+    for _ in range(2):  # nothing is remembered from one run to the next
+        said = reader.answer({"read": files})
         assert said["positions"] >= expected["positions"]  # batches of fewer notes
         assert 0 < said["engine_s"] < said["seconds"]
         written = [out.read_text() for out in sorted(tmp_path.glob("out*"))]
         assert len(written) == workers
         lines = [line for text in written for line in text.splitlines()]
         assert sorted(lines) == sorted((tmp_path / "one").read_text().splitlines())
-    if workers > 1:
+    assert len(reader.answer({"singly": files[0]})["seconds"]) == 1
+    if isinstance(reader, Team):
         assert said["peak_memory_bytes"] > 2 * 20_000_000
         assert said["cpu_s"] > 0
-        answer.__self__.close()  # type: ignore[attr-defined]
-    assert len(answer({"singly": files[0]})["seconds"]) == 1
+        reader.close()
+
+
+@pytest.mark.parametrize(("workers", "kind"), [(1, "Reader"), (2, "Team")])
+def test_the_order_says_how_many_read(
+    bundle: Path, workers: int, kind: str, tmp_path: Path, monkeypatch
+) -> None:
+    made = []
+
+    def make(given: dict[str, Any]) -> SimpleNamespace:
+        made.append(given["workers"])
+        return SimpleNamespace(versions={"openvino": "1"}, answer=None)
+
+    monkeypatch.setattr(reader_module, kind, make)
+    ready, _ = start_reader(order(bundle, tmp_path / "out", workers))
+    assert (ready, made) == ({"versions": {"openvino": "1"}}, [workers])
