@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,12 +83,17 @@ class Rules:
         self.heading_starts = frozenset(key.split(" ")[0] for key in headings)
         self.words = words
         self._root = _Node()
+        turned: dict[tuple[Rule, ...], tuple[Rule, ...]] = {}
         for phrase, rules in phrases.items():
             node = self._root
             for word in phrase:
-                node = node.next.setdefault(word, _Node())
-            node.rules = rules
-            node.turned = tuple(rule.turned() for rule in rules)
+                following = node.next.get(word)
+                if following is None:
+                    following = node.next[word] = _Node()
+                node = following
+            if rules not in turned:
+                turned[rules] = tuple(rule.turned() for rule in rules)
+            node.rules, node.turned = rules, turned[rules]
 
     def hits(self, words: Sequence[str]) -> list[Hit]:
         """Find phrases from left to right, the longest first, none over another."""
@@ -150,14 +155,15 @@ def load_rules(extra: Path | None = None) -> Rules:
     phrases: dict[_Phrase, tuple[Rule, ...]] = {}
     headings: dict[str, str] = {}
     for table in tables:
-        own: dict[_Phrase, list[Rule]] = defaultdict(list)
+        own: dict[_Phrase, tuple[Rule, ...]] = {}
         for row in table:
             if row.direction == "heading":
                 headings[heading_key(row.phrase)] = row.category
             elif row.direction not in ("class", "word"):
+                rules = row.rules()
                 for phrase in row.expand(members):
-                    own[phrase] += row.rules()
-        phrases.update({phrase: tuple(rules) for phrase, rules in own.items()})
+                    own[phrase] = own[phrase] + rules if phrase in own else rules
+        phrases.update(own)
     return Rules(phrases, headings, words)
 
 
@@ -171,11 +177,11 @@ class _Row:
     direction: str
     scope: int
 
-    def rules(self) -> list[Rule]:
+    def rules(self) -> tuple[Rule, ...]:
         if self.direction == "pseudo":
-            return []
+            return ()
         both = ("forward", "backward") if self.direction == "both" else (self.direction,)
-        return [Rule(self.category, direction, self.scope) for direction in both]
+        return tuple(Rule(self.category, direction, self.scope) for direction in both)
 
     def expand(self, members: dict[str, list[str]]) -> Iterator[_Phrase]:
         """Put every member for every class named, and split into words."""
@@ -187,9 +193,13 @@ class _Row:
                 choices.append(members[part[1:]])
             else:
                 choices.append([part])
-        for parts in product(*choices):
-            words = words_of(" ".join(parts))
-            yield tuple(END if word == "$" else word for word in words)
+        split = [[_words_or_end(part) for part in parts] for parts in choices]
+        for phrase in product(*split):
+            yield tuple(chain.from_iterable(phrase))
+
+
+def _words_or_end(part: str) -> _Phrase:
+    return tuple(END if word == "$" else word for word in words_of(part))
 
 
 def _rows(path: Path) -> Iterator[_Row]:

@@ -11,7 +11,7 @@ import openvino as ov
 from clin_edge.core.batching import Batch, Logits
 from clin_edge.core.bundle import Bundle
 from clin_edge.core.errors import BundleError, InputError
-from clin_edge.runtime.ov_weights import widen_weights
+from clin_edge.runtime.ov_weights import look_up_in_8_bits, widen_weights
 from clin_edge.runtime.ports import check_ports
 from clin_edge.runtime.processor import processor
 
@@ -54,6 +54,7 @@ class OpenVinoSession:
                 {port.get_any_name() for port in model.inputs},
                 {name for port in model.outputs for name in port.get_names()},
             )
+            look_up_in_8_bits(model)
             if in_float:
                 self.name += ", float products"
                 settings["LP_TRANSFORMS_MODE"] = "NO"

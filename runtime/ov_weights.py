@@ -1,4 +1,4 @@
-"""An INT8 model made ready for a processor on which float products are faster."""
+"""The 8-bit constants of a model, given to OpenVINO as it can use them best."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _TWO: dict[str, Callable[[Any, Any], Any]] = {"Multiply": np.multiply, "Subtract
 def widen_weights(model: ov.Model) -> int:
     """Turn 8-bit weights of matrix products into the float numbers they stand for; count them.
 
-    Left as they are, they would be widened anew for every product. Tables that are looked up, not
-    multiplied, stay in 8 bits. What is computed stays the same.
+    For processors on which float products are faster: left as they are, weights would be widened
+    anew for every product. What is computed stays the same.
     """
     widened = 0
     for node in model.get_ops():
@@ -35,6 +35,51 @@ def widen_weights(model: ov.Model) -> int:
                 widened += 1
     model.validate_nodes_and_infer_types()
     return widened
+
+
+def look_up_in_8_bits(model: ov.Model) -> int:
+    """Look rows of 8-bit tables up before they become float numbers, not after; count the tables.
+
+    Left as it is, OpenVINO makes a whole table float when it compiles: of the embeddings, four
+    times their size in memory, and a tenth of the time that a start takes. The rows are the same
+    numbers to the bit.
+    """
+    moved = 0
+    for node in model.get_ops():
+        table = _table(node)
+        if table is None:
+            continue
+        content, scale = table
+        _, ids, axis = node.input_values()
+        if int(np.prod(scale.get_shape())) > 1:
+            scale = ops.gather(scale, ids, axis).output(0)
+        rows = ops.multiply(ops.convert(ops.gather(content, ids, axis), "f32"), scale)
+        for port in node.output(0).get_target_inputs():
+            port.replace_source_output(rows.output(0))
+        moved += 1
+    model.validate_nodes_and_infer_types()
+    return moved
+
+
+def _table(node: Any) -> tuple[Any, Any] | None:
+    """Give the 8-bit rows that a node looks up, and their scale: one, or one a row."""
+    if node.get_type_name() != "Gather" or np.any(_value(node.input_value(2)) != 0):
+        return None
+    scaled = node.input_value(0).get_node()
+    if scaled.get_type_name() != "Multiply":
+        return None
+    wide, scale = (output.get_node() for output in scaled.input_values())
+    if wide.get_type_name() != "Convert" or scale.get_type_name() != "Constant":
+        return None
+    content = wide.input_value(0)
+    if content.get_node().get_type_name() != "Constant" or content.get_element_type().size != 1:
+        return None
+    shape = tuple(content.get_shape())
+    by_row = (shape[0], *(1 for _ in shape[1:]))
+    one = int(np.prod(scale.output(0).get_shape())) == 1
+    if not one and tuple(scale.output(0).get_shape()) != by_row:
+        return None
+    return content, scale.output(0)
 
 
 def _value(output: Any) -> NDArray[Any] | None:

@@ -13,8 +13,14 @@ from clin_edge.core.errors import InputError
 from clin_edge.core.manifest import Manifest
 from clin_edge.core.notes import read_notes
 from clin_edge.runtime.demo import SAMPLES
-from clin_edge.runtime.ov_weights import widen_weights
-from clin_edge.runtime.pipeline import DEFAULT_BUNDLE, Pipeline, engines_by_speed, open_session
+from clin_edge.runtime.ov_weights import look_up_in_8_bits, widen_weights
+from clin_edge.runtime.pipeline import (
+    DEFAULT_BUNDLE,
+    FAST_BUNDLE,
+    Pipeline,
+    engines_by_speed,
+    open_session,
+)
 from clin_edge.runtime.processor import Processor
 from toy import TOY_MODELS, toy_bundle
 
@@ -97,6 +103,63 @@ def test_widened_weights_are_the_numbers_they_stood_for() -> None:
     kinds = [node.get_type_name() for node in widened.get_ordered_ops()]
     assert kinds.count("Convert") == 1  # of the table
     assert widen_weights(widened) == 0
+
+
+def looking_up(content, scale, shape: tuple[int, int] = (50, 8)) -> ov.Model:
+    """A table of ``content`` numbers times ``scale``, looked up along its first axis."""
+    ids = ops.parameter([-1, -1], np.int64, name="ids")
+    table = ops.constant(np.random.default_rng(0).integers(0, 127, shape).astype(content))
+    scaled = ops.multiply(ops.convert(table, "f32"), ops.constant(scale))
+    return ov.Model([ops.gather(scaled, ids, 0)], [ids], "table")
+
+
+ROW_SCALES = np.random.default_rng(1).random((50, 1), dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("content", "scale"),
+    [
+        (np.int8, ROW_SCALES),
+        (np.uint8, ROW_SCALES),
+        (np.int8, np.float32(0.1)),
+        (np.int8, np.full((1, 1), 0.1, np.float32)),
+    ],
+)
+def test_rows_looked_up_in_8_bits_are_the_same_to_the_bit(content, scale) -> None:
+    ids = np.array([[3, 1, 4], [0, 49, 9]])
+    as_it_was, changed = (looking_up(content, scale) for _ in range(2))
+    assert look_up_in_8_bits(changed) == 1
+    answers = [ov.Core().compile_model(model, "CPU")([ids])[0] for model in (as_it_was, changed)]
+    assert answers[0].tobytes() == answers[1].tobytes()
+    sizes = {node.get_element_type().size for node in changed.get_ops() if is_table(node)}
+    assert sizes == {1}
+    assert look_up_in_8_bits(changed) == 0
+
+
+def is_table(node: ov.Node) -> bool:
+    shape = node.get_output_partial_shape(0)
+    return shape.is_static and list(shape) == [50, 8]
+
+
+@pytest.mark.parametrize(
+    ("content", "scale", "shape"),
+    [
+        (np.int8, ROW_SCALES[:8, 0], (50, 8)),  # one a column
+        (np.int8, ROW_SCALES, (1, 8)),  # one row becomes fifty
+        (np.int32, ROW_SCALES, (50, 8)),
+    ],
+)
+def test_other_tables_are_left_alone(content, scale, shape) -> None:
+    model = looking_up(content, scale, shape)
+    before = [node.get_friendly_name() for node in model.get_ordered_ops()]
+    assert look_up_in_8_bits(model) == 0
+    assert [node.get_friendly_name() for node in model.get_ordered_ops()] == before
+
+
+@pytest.mark.parametrize("folder", [DEFAULT_BUNDLE, FAST_BUNDLE], ids=["default", "fast"])
+def test_no_table_of_a_bundle_is_made_float(folder) -> None:
+    model = ov.Core().read_model(folder / "model.xml")
+    assert look_up_in_8_bits(model) == 3  # words, positions, token types
 
 
 @pytest.fixture
