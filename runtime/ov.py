@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.metadata import version
 
 import numpy as np
 import openvino as ov
@@ -32,7 +31,7 @@ class OpenVinoSession:
 
     def __init__(self, bundle: Bundle, *, threads: int) -> None:
         """Compile the bundle's model; raises ``BundleError`` if OpenVINO cannot."""
-        self.name = f"openvino {version('openvino')}"
+        self.name = f"openvino {ov.get_version().split('-')[0]}"
         in_float = bundle.manifest.precision == "int8" and _products() == "float"
         core = ov.Core()
         settings = {
