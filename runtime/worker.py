@@ -13,21 +13,18 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from clin_edge.core.batching import Batch, Logits
+from clin_edge.core.batching import Batch, Logits, Session
 from clin_edge.core.bundle import Bundle
 from clin_edge.core.errors import BundleError, ClinEdgeError
 from clin_edge.core.manifest import MODEL_FILES
 from clin_edge.core.notes import Note
 from clin_edge.runtime import frames
-from clin_edge.runtime.context_rules import load_rules
 from clin_edge.runtime.pipeline import Pipeline, open_default_or, open_session
-from clin_edge.runtime.ports import EngineSession
 from clin_edge.runtime.writers import Format, format_named
 
 
@@ -44,8 +41,6 @@ def main() -> None:
     sys.modules["openvino.tools.ovc"] = None  # type: ignore[assignment]
     told: queue.Queue[tuple[bytes, bytes]] = queue.Queue()
     threading.Thread(target=_listen, args=(given, told), daemon=True).start()
-    with suppress(ImportError):  # most take this engine; the order is not there yet
-        import clin_edge.runtime.ov  # noqa: F401
     try:
         _, content = told.get()
         order = frames.Order.from_json(content)
@@ -81,19 +76,15 @@ class NotesReader:
         bundle = open_default_or(order.bundle)
         if bundle.manifest_sha256 != order.manifest_sha256:
             raise BundleError(f"{bundle.path}: was changed while it was in use")
+        session = open_session(bundle, engine=order.engine, threads=order.threads)
+        self._pipeline = Pipeline(
+            _without_model(bundle),
+            _Beating(session, self._beat),
+            batch_tokens=order.batch_tokens,
+            reuse=order.reuse,
+        )
         self._format: Format = format_named(order.fmt, with_text=order.with_text, day=order.day)
-        with ThreadPoolExecutor(1) as beside:
-            # An engine compiles on one core, and leaves the interpreter to others meanwhile.
-            opened = beside.submit(open_session, bundle, engine=order.engine, threads=order.threads)
-            self._pipeline = Pipeline(
-                _without_model(bundle),
-                _Beating(opened, self._beat),
-                batch_tokens=order.batch_tokens,
-                reuse=order.reuse,
-            )
-            if order.context:
-                load_rules()
-            self.loaded = {"engine": opened.result().name}
+        self.loaded = {"engine": session.name}
 
     def read(self, notes: Sequence[Note]) -> tuple[dict[str, int], bytes]:
         """Give how many words and entities notes have, and their lines."""
@@ -124,13 +115,13 @@ def _without_model(bundle: Bundle) -> Bundle:
 class _Beating:
     """A session that tells before each batch that it lives."""
 
-    def __init__(self, opened: Future[EngineSession], beat: Callable[[bytes], None]) -> None:
-        self._opened = opened
+    def __init__(self, session: Session, beat: Callable[[bytes], None]) -> None:
+        self._session = session
         self._beat = beat
 
     def run(self, batch: Batch) -> Logits:
         self._beat(b"")
-        return self._opened.result().run(batch)
+        return self._session.run(batch)
 
 
 def _listen(given: IO[bytes], told: queue.Queue[tuple[bytes, bytes]]) -> None:
