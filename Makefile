@@ -18,7 +18,7 @@ OFFLINE = HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
 DATA ?= ../shared/data
 RECIPE ?= distill/recipes/default.toml
-FAST_RECIPE ?= distill/recipes/fast.toml
+FAST_RECIPE ?= distill/recipes/fast-again.toml
 ARGS ?=
 
 help: ## show this list
@@ -46,7 +46,7 @@ model: .venv-dev/.done build/default/model.safetensors build/data/calibrate.json
 	$(DEV)/python benchmarks/behaviour.py --floors -o benchmarks/results/behaviour.json
 	$(MAKE) --no-print-directory fast
 
-fast: .venv-dev/.done build/fast/model.safetensors build/data/calibrate.jsonl ## the smaller bundle alone: runtime/fast
+fast: .venv-dev/.done build/fast/model.safetensors build/data/calibrate.jsonl ## the smaller bundle alone, by what teaches it: runtime/fast
 	$(DEV)/clin-edge export build/fast --int8 --float-layers 1 --recipe $(FAST_RECIPE) --data build/data \
 		--calibrate build/data/calibrate.jsonl -o runtime/fast
 	$(DEV)/python benchmarks/behaviour.py runtime/fast --card
@@ -54,14 +54,21 @@ fast: .venv-dev/.done build/fast/model.safetensors build/data/calibrate.jsonl ##
 build/default/model.safetensors: build/taught/model.safetensors
 	$(DEV)/clin-edge mix build/student build/taught --share 0.2 -o build/default
 
-build/taught/model.safetensors: build/fast/model.safetensors build/data/more.jsonl
+build/taught/model.safetensors: build/small/model.safetensors build/data/more.jsonl
 	$(DEV)/clin-edge distill --recipe $(RECIPE) --data build/data --student build/student \
-		--soft-from build/student --soft-from build/fast --unlabelled build/data/more.jsonl $(ARGS) -o build/taught
+		--soft-from build/student --soft-from build/small --unlabelled build/data/more.jsonl $(ARGS) -o build/taught
 
-build/fast/model.safetensors: build/student/model.safetensors build/data/unlabelled.jsonl
-	$(DEV)/clin-edge distill --recipe $(FAST_RECIPE) --data build/data --student build/student \
+build/fast/model.safetensors: build/again/model.safetensors
+	$(DEV)/clin-edge mix build/small build/again --share 0.3 -o build/fast
+
+build/again/model.safetensors: build/default/model.safetensors build/data/half.jsonl
+	$(DEV)/clin-edge distill --recipe $(FAST_RECIPE) --data build/data --student build/small \
+		--soft-from build/default --soft-from build/small --unlabelled build/data/half.jsonl $(ARGS) -o build/again
+
+build/small/model.safetensors: build/student/model.safetensors build/data/unlabelled.jsonl
+	$(DEV)/clin-edge distill --recipe distill/recipes/fast.toml --data build/data --student build/student \
 		--soft-from build/student --unlabelled build/data/unlabelled.jsonl \
-		$(addprefix --prune-to ,$(sort $(wildcard $(DATA)/unlabelled/*.jsonl.gz))) $(ARGS) -o build/fast
+		$(addprefix --prune-to ,$(sort $(wildcard $(DATA)/unlabelled/*.jsonl.gz))) $(ARGS) -o build/small
 
 build/student/model.safetensors: build/later/model.safetensors
 	$(DEV)/clin-edge mix build/first build/later --share 0.3 --bias MEDICATION -1.0 -o build/student
@@ -90,6 +97,9 @@ build/data/more.jsonl:
 	gzip -dc $(foreach set,e3c_case_reports_ccby mtsamples aci_bench_notes mts_dialog_notes primock57_notes pubmed_drug_abstracts,$(DATA)/unlabelled/$(set).jsonl.gz) > $@
 	gzip -dc $(DATA)/unlabelled/medquad_answers.jsonl.gz | awk 'NR % 5 == 1' >> $@
 	cat $(DATA)/labelled/phee2/train.jsonl >> $@
+
+build/data/half.jsonl: build/data/more.jsonl
+	awk 'NR % 2 == 0' $< > $@
 
 build/data/silver/sig.jsonl: | .venv-dev/.done
 	mkdir -p build/data
