@@ -13,6 +13,8 @@ from openvino import opset13 as ops
 # What stands between an 8-bit constant and the product that takes it.
 _TWO: dict[str, Callable[[Any, Any], Any]] = {"Multiply": np.multiply, "Subtract": np.subtract}
 
+_BYTES = (ov.Type.i8, ov.Type.u8)
+
 
 def widen_weights(model: ov.Model) -> int:
     """Turn 8-bit weights of matrix products into the float numbers they stand for; count them.
@@ -71,15 +73,16 @@ def _table(node: Any) -> tuple[Any, Any] | None:
     wide, scale = (output.get_node() for output in scaled.input_values())
     if wide.get_type_name() != "Convert" or scale.get_type_name() != "Constant":
         return None
-    content = wide.input_value(0)
-    if content.get_node().get_type_name() != "Constant" or content.get_element_type().size != 1:
+    content, scales = wide.input_value(0), scale.output(0)
+    if content.get_node().get_type_name() != "Constant":
         return None
-    shape = tuple(content.get_shape())
-    by_row = (shape[0], *(1 for _ in shape[1:]))
-    one = int(np.prod(scale.output(0).get_shape())) == 1
-    if not one and tuple(scale.output(0).get_shape()) != by_row:
+    if content.get_element_type() not in _BYTES or wide.get_element_type() != ov.Type.f32:
         return None
-    return content, scale.output(0)
+    rows, *inner = content.get_shape()
+    shape = list(scales.get_shape())
+    by_row = shape == [rows] + [1] * len(inner)
+    one = set(shape) <= {1} and len(shape) <= 1 + len(inner)
+    return (content, scales) if by_row or one else None
 
 
 def _value(output: Any) -> NDArray[Any] | None:

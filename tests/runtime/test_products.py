@@ -109,7 +109,8 @@ def looking_up(content, scale, shape: tuple[int, int] = (50, 8)) -> ov.Model:
     """A table of ``content`` numbers times ``scale``, looked up along its first axis."""
     ids = ops.parameter([-1, -1], np.int64, name="ids")
     table = ops.constant(np.random.default_rng(0).integers(0, 127, shape).astype(content))
-    scaled = ops.multiply(ops.convert(table, "f32"), ops.constant(scale))
+    kind = "f16" if scale.dtype == np.float16 else "f32"
+    scaled = ops.multiply(ops.convert(table, kind), ops.constant(scale))
     return ov.Model([ops.gather(scaled, ids, 0)], [ids], "table")
 
 
@@ -147,6 +148,8 @@ def is_table(node: ov.Node) -> bool:
         (np.int8, ROW_SCALES[:8, 0], (50, 8)),  # one a column
         (np.int8, ROW_SCALES, (1, 8)),  # one row becomes fifty
         (np.int32, ROW_SCALES, (50, 8)),
+        (np.int8, ROW_SCALES[None], (50, 8)),  # another rank
+        (np.int8, ROW_SCALES.astype(np.float16), (50, 8)),
     ],
 )
 def test_other_tables_are_left_alone(content, scale, shape) -> None:
