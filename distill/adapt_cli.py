@@ -30,6 +30,13 @@ from clin_edge.core.errors import MissingInstallError
     show_default=True,
     help="Hide all pieces of a word, or each for itself.",
 )
+@click.option(
+    "--words",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Give up to so many words that NOTES use often a piece of their own.",
+)
 @click.option("--max-tokens", type=click.IntRange(8), default=256, show_default=True)
 @click.option("--batch-tokens", type=click.IntRange(1), default=4096, show_default=True)
 @click.option(
@@ -46,6 +53,7 @@ def adapt(
     learning_rate: float,
     mask: float,
     whole_words: bool,
+    words: int,
     max_tokens: int,
     batch_tokens: int,
     bfloat16: bool,
@@ -75,6 +83,7 @@ def adapt(
         learning_rate=learning_rate,
         mask=mask,
         whole_words=whole_words,
+        words=words,
         max_tokens=max_tokens,
         batch_tokens=batch_tokens,
         bfloat16=bfloat16,

@@ -37,6 +37,15 @@ def bfloat16_is_slow(device: torch.device) -> bool:
     return not (mkldnn and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
+def use_fast_attention(model: Any, device: torch.device, *, bfloat16: bool) -> None:
+    """Let a model of transformers train with plain matrix products where fused attention is slower.
+
+    That is in bfloat16 on a CPU, see benchmarks/training_step.py.
+    """
+    if device.type == "cpu" and bfloat16:
+        model.set_attn_implementation("eager")
+
+
 def parameter_groups(
     model: torch.nn.Module,
     *,

@@ -30,6 +30,7 @@ from clin_edge.distill.checkpoint import (
 from clin_edge.distill.config import Recipe, TrainSettings
 from clin_edge.distill.guide import Guide
 from clin_edge.distill.lessons import Lessons
+from clin_edge.distill.memory import keep_freed_memory
 from clin_edge.distill.names import Vary
 from clin_edge.distill.objective import batch_loss, collate
 from clin_edge.distill.optimization import (
@@ -40,6 +41,7 @@ from clin_edge.distill.optimization import (
     parameter_groups,
     rate_factor,
     take_step,
+    use_fast_attention,
 )
 from clin_edge.distill.sampling import (
     count_sentences,
@@ -111,6 +113,7 @@ def train(
         raise InputError(f"{out}: exists already; choose another name or delete it")
     if recipe.soft.hidden_weight and len(soft_from) > 1:
         raise InputError("hidden_weight follows one student: give one --soft-from, or leave it 0")
+    keep_freed_memory()
     settings, device = recipe.train, best_device()
     if settings.bfloat16 and bfloat16_is_slow(device):
         say(SLOW_BFLOAT16)
@@ -127,6 +130,7 @@ def train(
     if teachers and recipe.soft.hidden_weight:
         guide = Guide(teachers[0], student, device)
     tagger = start_tagger(recipe, student, guide).to(device)
+    use_fast_attention(student.model, device, bfloat16=settings.bfloat16)
     plan = [lessons.batches(epoch) for epoch in range(settings.epochs)]
     n_steps, pad_id = sum(map(len, plan)), student.encoder.pad_id
     groups = parameter_groups(
