@@ -113,7 +113,7 @@ def test_defaults_are_those_of_the_library() -> None:
         for name, parameter in inspect.signature(AdaptSettings).parameters.items()
     }
     shared = {p.name: p.default for p in adapt.params if p.name in library}
-    assert len(shared) == 8
+    assert len(shared) == 9
     assert shared == {name: library[name] for name in shared}
 
 
