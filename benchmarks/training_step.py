@@ -31,7 +31,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--out", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--precision", nargs="+", default=["bfloat16", "float32"])
     parser.add_argument("--one", nargs=5, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
@@ -42,7 +43,7 @@ def main() -> None:
     from throughput import machine
 
     here, rows = machine(), []
-    for precision in ("bfloat16", "float32"):
+    for precision in args.precision:
         for length in (64, 256):
             taken: dict[str, list[float]] = {name: [] for name in ARMS}
             for _ in range(args.rounds):
@@ -62,9 +63,9 @@ def main() -> None:
                     }
                 )
                 print(json.dumps(rows[-1]), flush=True)
-    if args.out:
-        text = json.dumps({"machine": here, "tokens": N_TOKENS, "steps": rows}, indent=1)
-        args.out.write_text(text + "\n", encoding="utf-8")
+                if args.out:
+                    report = {"machine": here, "tokens": N_TOKENS, "steps": rows}
+                    args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 def in_its_process(

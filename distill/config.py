@@ -78,10 +78,10 @@ class SetSpec:
 class TrainSettings:
     """How the student is trained: AdamW, linear warm-up, linear decay to zero.
 
-    ``attention_dropout`` 0 lets attention run fused, which makes a step on a CPU a quarter shorter;
-    ``dropout`` is that of all else, ``false`` for what the encoder brings. ``hide`` is the share of
-    word pieces shown as the mask token, others in each epoch. ``clip_norm`` may be ``false``.
-    ``bfloat16`` computes in half the bits on a CPU too, as on a GPU it always does.
+    ``attention_dropout`` 0 makes a step on a CPU a quarter shorter; ``dropout`` is that of all
+    else, ``false`` for what the encoder brings. ``hide`` is the share of word pieces shown as the
+    mask token, others in each epoch. ``clip_norm`` may be ``false``. ``bfloat16`` computes in half
+    the bits on a CPU too, as on a GPU it always does.
     ``layer_decay`` multiplies the rate from each layer to the one below it.
     ``patience``: stop after so many epochs without a better dev score; ``stop_after`` so many in
     any case, with the rates of all ``epochs``.

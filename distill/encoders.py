@@ -44,7 +44,7 @@ def quiet_transformers() -> None:
 def load_config(
     encoder: str, *, attention_dropout: float, dropout: float | None = None, **changes: Any
 ) -> Any:
-    """Give an encoder's config; attention without dropout runs fused, ``dropout`` is all other."""
+    """Give an encoder's config; ``dropout`` is all but that of attention."""
     config = AutoConfig.from_pretrained(encoder, **changes)
     # BERT, RoBERTa and ELECTRA use the first name, DistilBERT the second.
     names = {

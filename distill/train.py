@@ -124,6 +124,8 @@ def train(
     pruned_to = None if prune_to is None else (note.text for note in prune_to)
     student = start_student(recipe, encoder, texts, prune_to=pruned_to)
     teachers = [load_student(folder) for folder in soft_from]
+    if teachers:
+        say(f"students followed: {len(teachers)}; they read all {len(notes):,} notes first")
     with mixed_precision(torch.device("cpu"), bfloat16=settings.bfloat16):  # teachers read there
         lessons = Lessons(recipe, notes, student, teachers, vary)
     guide = None

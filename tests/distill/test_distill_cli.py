@@ -290,7 +290,9 @@ def test_a_student_follows_a_bigger_one_with_fewer_layers_and_pieces(
         *("--keep-layers", "1", "--prune-to", notes),
     )
     assert done.code == 0, done.err
-    assert done.err.startswith("7 notes, ")
+    said = done.err.splitlines()
+    assert said[0] == "students followed: 2; they read all 7 notes first"
+    assert said[1].startswith("7 notes, ")
     small, big = load_student(tmp_path / "small"), load_student(tmp_path / "big")
     assert small.model.config.num_hidden_layers == 1
     assert small.facts["pieces"] < small.facts["pieces_before"] == big.model.config.vocab_size
