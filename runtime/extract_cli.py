@@ -21,7 +21,11 @@ def _number(_: click.Context, __: click.Parameter, value: float) -> float:
 @click.command()
 @click.argument("notes", nargs=-1, required=True)
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path), help="A file, or a folder for brat [stdout]."
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, allow_dash=True),
+    callback=lambda _, __, out: None if out == Path("-") else out,
+    help="A file, or a folder for brat [stdout].",
 )
 @bundle_option
 @click.option(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import openvino as ov
@@ -10,6 +12,7 @@ import openvino as ov
 from clin_edge.core.batching import Batch, Logits
 from clin_edge.core.bundle import Bundle
 from clin_edge.core.errors import BundleError, InputError
+from clin_edge.runtime.compiled import Compiled
 from clin_edge.runtime.ov_weights import look_up_in_8_bits, widen_weights
 from clin_edge.runtime.ports import check_ports
 from clin_edge.runtime.processor import processor
@@ -29,11 +32,13 @@ class OpenVinoSession:
     8 bits all the same, and it finds nearly the same. ``CLIN_EDGE_PRODUCTS`` (int8, float) chooses.
     """
 
-    def __init__(self, bundle: Bundle, *, threads: int) -> None:
-        """Compile the bundle's model; raises ``BundleError`` if OpenVINO cannot."""
+    def __init__(self, bundle: Bundle, *, threads: int, kept_in: Path | None = None) -> None:
+        """Compile the bundle's model; raises ``BundleError`` if OpenVINO cannot.
+
+        With a folder ``kept_in`` what was compiled is kept there, and taken from there.
+        """
         self.name = f"openvino {ov.get_version().split('-')[0]}"
         in_float = bundle.manifest.precision == "int8" and _products() == "float"
-        core = ov.Core()
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",
             "EXECUTION_MODE_HINT": "ACCURACY",
@@ -45,30 +50,60 @@ class OpenVinoSession:
             # (375 MB for 429), and batches of one shape follow each other, so nothing is lost.
             "CPU_RUNTIME_CACHE_CAPACITY": "16",
         }
-        try:
-            weights = np.frombuffer(bundle.files["model.bin"], dtype=np.uint8)
-            model = core.read_model(bundle.files["model.xml"], ov.Tensor(weights))
-            check_ports(
-                bundle,
-                {port.get_any_name() for port in model.inputs},
-                {name for port in model.outputs for name in port.get_names()},
-            )
-            look_up_in_8_bits(model)
-            if in_float:
-                self.name += ", float products"
-                settings["LP_TRANSFORMS_MODE"] = "NO"
-                widen_weights(model)
-            self._request = core.compile_model(model, "CPU", settings).create_infer_request()
-        except RuntimeError as error:
-            # The first line names a place in OpenVINO's source; the last says what was wrong.
-            reason = str(error).strip().splitlines()[-1]
-            raise BundleError(f"{bundle.path}: OpenVINO cannot use its model ({reason})") from None
+        if in_float:
+            self.name += ", float products"
+            settings["LP_TRANSFORMS_MODE"] = "NO"
+        kept = None
+        if kept_in is not None:
+            kept = Compiled(kept_in, ov.get_version(), bundle.manifest_sha256, settings)
+        compiled = None if kept is None else _taken(kept, settings)
+        if compiled is None:
+            compiled = _compiled(bundle, settings, in_float=in_float)
+            if kept is not None:
+                kept.keep(_exported(compiled))
+        self._request = compiled.create_infer_request()
 
     def run(self, batch: Batch) -> Logits:
         """Give the logits (B, T, C)."""
         inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
         self._request.infer(inputs, share_inputs=True)
         return np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
+
+
+def _compiled(bundle: Bundle, settings: Mapping[str, str], *, in_float: bool) -> ov.CompiledModel:
+    core = ov.Core()
+    try:
+        weights = np.frombuffer(bundle.files["model.bin"], dtype=np.uint8)
+        model = core.read_model(bundle.files["model.xml"], ov.Tensor(weights))
+        check_ports(
+            bundle,
+            {port.get_any_name() for port in model.inputs},
+            {name for port in model.outputs for name in port.get_names()},
+        )
+        look_up_in_8_bits(model)
+        if in_float:
+            widen_weights(model)
+        return core.compile_model(model, "CPU", settings)
+    except RuntimeError as error:
+        # The first line names a place in OpenVINO's source; the last says what was wrong.
+        reason = str(error).strip().splitlines()[-1]
+        raise BundleError(f"{bundle.path}: OpenVINO cannot use its model ({reason})") from None
+
+
+def _taken(kept: Compiled, settings: Mapping[str, str]) -> ov.CompiledModel | None:
+    content = kept.load()
+    if content is None:
+        return None
+    try:
+        return ov.Core().import_model(content, "CPU", settings)
+    except RuntimeError:
+        kept.drop()
+        return None
+
+
+def _exported(compiled: ov.CompiledModel) -> bytes:
+    content = compiled.export_model()
+    return content if isinstance(content, bytes) else content.getvalue()
 
 
 def _products() -> str:

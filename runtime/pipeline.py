@@ -18,6 +18,7 @@ from clin_edge.core.predict import Predictor
 from clin_edge.core.records import Record
 from clin_edge.core.repeats import Repeats
 from clin_edge.core.spans import Entity
+from clin_edge.runtime.compiled import cache_folder
 from clin_edge.runtime.ports import EngineSession
 from clin_edge.runtime.processor import Processor, processor
 from clin_edge.runtime.threads import usable_threads
@@ -142,8 +143,11 @@ def open_default_or(path: str | os.PathLike[str] | None) -> Bundle:
     return open_bundle(folder, allow_hard_links=ours)
 
 
-def open_session(bundle: Bundle, *, engine: str, threads: int) -> EngineSession:
+def open_session(bundle: Bundle, *, engine: str, threads: int, keep: bool = False) -> EngineSession:
     """Load the bundle's model into an engine.
+
+    With ``keep`` what OpenVINO compiles of it is kept for the next start, see
+    ``runtime.compiled``.
 
     Raises:
         BundleError: If the bundle has no model for it, or the engine refuses the model.
@@ -162,7 +166,8 @@ def open_session(bundle: Bundle, *, engine: str, threads: int) -> EngineSession:
             if name == "openvino":
                 from clin_edge.runtime.ov import OpenVinoSession
 
-                return OpenVinoSession(bundle, threads=threads)
+                kept_in = cache_folder() if keep else None
+                return OpenVinoSession(bundle, threads=threads, kept_in=kept_in)
             from clin_edge.runtime.ort import OrtSession
 
             return OrtSession(bundle, threads=threads)

@@ -136,7 +136,7 @@ def selftest(bundle: Bundle, engine: str = "auto", *, threads: int | None = None
     failure: ClinEdgeError | None = None
     for name in bundle.manifest.engines if engine == "auto" else (engine,):
         try:
-            session = open_session(bundle, engine=name, threads=threads)
+            session = open_session(bundle, engine=name, threads=threads, keep=True)
         except BundleError:
             raise
         except ClinEdgeError as error:

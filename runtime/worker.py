@@ -1,7 +1,8 @@
 """A process that reads notes for a supervisor, and may be killed at any moment without loss.
 
 Run as ``python -m clin_edge.runtime.worker``; see ``frames`` for what it is told and answers. It
-writes no file, and says nothing on stderr: what libraries print there might quote a note.
+writes no file but, before any note comes, the model as compiled; and it says nothing on stderr:
+what libraries print there might quote a note.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class NotesReader:
         bundle = open_default_or(order.bundle)
         if bundle.manifest_sha256 != order.manifest_sha256:
             raise BundleError(f"{bundle.path}: was changed while it was in use")
-        session = open_session(bundle, engine=order.engine, threads=order.threads)
+        session = open_session(bundle, engine=order.engine, threads=order.threads, keep=True)
         self._pipeline = Pipeline(
             _without_model(bundle),
             _Beating(session, self._beat),

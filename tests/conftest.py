@@ -11,6 +11,8 @@ from hypothesis import settings
 
 # No test asks a model hub for anything; read when transformers is first imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Nor does any keep compiled models in the home of who runs it.
+os.environ["CLIN_EDGE_CACHE"] = ""
 
 # `from toy import …` also where the tests run beside a built wheel, without pyproject.toml.
 sys.path.insert(0, str(Path(__file__).parent))

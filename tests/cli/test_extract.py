@@ -22,7 +22,7 @@ def test_records_come_out_whatever_way_the_notes_come_in(run, tmp_path, folder, 
     packed = tmp_path / "notes.jsonl.gz"
     packed.write_bytes(gzip.compress(jsonl.read_bytes()))
     done = [run("extract", folder), run("extract", jsonl), run("extract", packed)]
-    done.append(run("extract", "-", stdin=jsonl.read_bytes()))
+    done.append(run("extract", "-", "-o", "-", stdin=jsonl.read_bytes()))
     assert [d.code for d in done] == [0] * 4
     assert {d.out for d in done} == {expected}
 
