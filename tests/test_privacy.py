@@ -214,8 +214,13 @@ print("happened", happened, file=sys.stderr)
 """
 
 
-def watched(*args: object, home: Path, bundle: Path) -> tuple[str, list[str], list[str]]:
-    """Stdout of a command, the files it opened for writing, and each call for a network."""
+def watched(
+    *args: object, home: Path, bundle: Path, cache: str | None = ""
+) -> tuple[str, list[str], list[str]]:
+    """Stdout of a command, the files it opened for writing, and each call for a network.
+
+    With ``cache`` None compiled models are kept where they are for a user who says nothing.
+    """
     usual = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
     usual |= {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
     env = {
@@ -226,6 +231,7 @@ def watched(*args: object, home: Path, bundle: Path) -> tuple[str, list[str], li
         "CLIN_EDGE_THREADS": "1",
         "CLIN_EDGE_WORKERS": "0",  # all in the process that is watched
         "PYTHONDONTWRITEBYTECODE": "1",
+        **({} if cache is None else {"CLIN_EDGE_CACHE": cache}),
     }
     done = subprocess.run(
         [sys.executable, "-c", WATCHED, *map(str, args)],
@@ -264,3 +270,23 @@ def test_extract_calls_nobody_and_writes_nothing_but_its_output(home, bundle, en
     assert {path.name for path in home.rglob("*")} == {"n.txt", "out.jsonl"}
     record = json.loads((home / "out.jsonl").read_text(encoding="utf-8"))
     assert len(record["entities"]) == 20
+
+
+def test_of_a_compiled_model_only_what_no_note_decides_is_kept(bundle: Path, tmp_path) -> None:
+    kept = []
+    for name, text in (("a", TEXT), ("b", "No fever. " * 3)):
+        home = tmp_path / name
+        home.mkdir()
+        (home / "n.txt").write_text(text)
+        args = ("extract", "n.txt", "--engine", "openvino", "-o", "out.jsonl")
+        _, wrote, happened = watched(*args, home=home, bundle=bundle, cache=None)
+        assert happened == []
+        beside = {Path(path) for path in wrote} - {
+            Path("out.jsonl.partial"),
+            Path("out.jsonl.journal"),
+        }
+        assert {path.suffix for path in beside} == {".compiled"}
+        (file,) = (path for path in home.rglob("*") if path.is_file() and path.parent != home)
+        assert file.parent in {path.parent for path in beside}
+        kept.append((file.name, file.read_bytes()))
+    assert kept[0] == kept[1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +33,7 @@ def bundle(tmp_path: Path) -> Bundle:
 
 
 @pytest.fixture
-def times_compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def times_compiled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """As many items as models were compiled."""
     compile_model, compiled = ov.Core.compile_model, []
 
@@ -43,7 +42,7 @@ def times_compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         return compile_model(*how, **more)
 
     monkeypatch.setattr(ov.Core, "compile_model", spy)
-    yield compiled
+    return compiled
 
 
 def answer(bundle: Bundle, *, threads: int = 1, keep: bool = True) -> bytes:
@@ -111,8 +110,9 @@ def test_a_changed_byte_and_another_models_file_are_noticed(
     assert len(times_compiled) == 4
 
 
+@pytest.mark.usefixtures("cache")
 def test_what_the_engine_does_not_take_is_dropped(
-    cache: Path, bundle: Bundle, monkeypatch, times_compiled: list[int]
+    bundle: Bundle, monkeypatch, times_compiled: list[int]
 ) -> None:
     right = answer(bundle)
 
@@ -139,8 +139,9 @@ def test_a_file_that_others_may_write_is_not_trusted(
 
 
 @POSIX
+@pytest.mark.usefixtures("cache")
 def test_a_file_of_somebody_else_is_not_trusted(
-    cache: Path, bundle: Bundle, times_compiled: list[int], monkeypatch
+    bundle: Bundle, times_compiled: list[int], monkeypatch
 ) -> None:
     right = answer(bundle)
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)

@@ -265,7 +265,7 @@ def test_other_numbers_of_threads_are_tried(
 ) -> None:
     asked = []
 
-    def spy(_: Bundle, *, engine: str, threads: int, keep: bool = False):
+    def spy(_: Bundle, *, engine: str, threads: int, **_keep: bool):
         asked.append((engine, threads))
         return ToyNumpy()
 
@@ -282,7 +282,7 @@ def test_threads_are_as_many_as_the_process_may_use(bundle: Bundle, monkeypatch)
     monkeypatch.setenv("CLIN_EDGE_THREADS", "3")
     asked = []
 
-    def spy(bundle: Bundle, *, engine: str, threads: int, keep: bool = False):
+    def spy(bundle: Bundle, *, engine: str, threads: int, **_keep: bool):
         asked.append(threads)
         return open_session(bundle, engine=engine, threads=1)
 
