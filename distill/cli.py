@@ -6,6 +6,7 @@ import dataclasses
 import math
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from clin_edge.core.errors import InputError, MissingInstallError
 
 if TYPE_CHECKING:
     from clin_edge.distill.config import Recipe
+    from clin_edge.distill.soft import SoftTeacher
     from clin_edge.distill.train import Status
 
 _PATH = click.Path(path_type=Path)
@@ -45,7 +47,11 @@ SAY_EVERY_S = 15.0
 @click.option("--keep-empty", type=click.FloatRange(0, 1), metavar="P", help="SamBD; P was 0.08.")
 @click.option("--keep-layers", metavar="0,2,4", help="Only these layers of the encoder.")
 @click.option(
-    "--soft-from", multiple=True, type=_PATH, metavar="STUDENT", help="To follow; may be several."
+    "--soft-from",
+    multiple=True,
+    type=_PATH,
+    metavar="FOLDER",
+    help="A student or a bundle to follow; may be several.",
 )
 @click.option("--unlabelled", multiple=True, metavar="NOTES", help="To follow it on as well.")
 @click.option("--prune-to", multiple=True, metavar="NOTES", help="Keep pieces used here or learnt.")
@@ -60,7 +66,9 @@ SAY_EVERY_S = 15.0
     type=click.FloatRange(0, 1, min_open=True),
     help="Learn from a share of the notes; may be several.",
 )
+@click.pass_obj
 def distill(
+    open_bundle: Callable[[Path], SoftTeacher] | None,
     silver: tuple[Path, ...],
     encoder: str | None,
     out: Path,
@@ -155,6 +163,7 @@ def distill(
                 unlabelled=list(read_notes(unlabelled)) if unlabelled else (),
                 prune_to=list(read_notes(prune_to)) if prune_to else None,
                 vary=vary,
+                open_bundle=open_bundle,
                 say=bar.say,
                 watch=bar.show,
             )

@@ -80,8 +80,9 @@ class TrainSettings:
 
     ``attention_dropout`` 0 makes a step on a CPU a quarter shorter; ``dropout`` is that of all
     else, ``false`` for what the encoder brings. ``hide`` is the share of word pieces shown as the
-    mask token, others in each epoch. ``clip_norm`` may be ``false``. ``bfloat16`` computes in half
-    the bits on a CPU too, as on a GPU it always does.
+    mask token, others in each epoch. With ``guess`` above 0 these are whole words, and the student
+    guesses them beside its tags: so much counts the masked language model's loss. ``clip_norm`` may
+    be ``false``. ``bfloat16`` computes in half the bits on a CPU too, as on a GPU it always does.
     ``layer_decay`` multiplies the rate from each layer to the one below it.
     ``patience``: stop after so many epochs without a better dev score; ``stop_after`` so many in
     any case, with the rates of all ``epochs``.
@@ -100,6 +101,7 @@ class TrainSettings:
     attention_dropout: float = 0.0
     dropout: float | None = None
     hide: float = 0.0
+    guess: float = 0.0
     bfloat16: bool = False
     batch_tokens: int = 2048
     patience: int | None = None
@@ -119,6 +121,8 @@ class TrainSettings:
         shares = (self.attention_dropout, self.hide)
         if not 0 <= self.warmup <= 1 or not all(0 <= share < 1 for share in shares):
             raise ValueError("warmup, attention_dropout and hide lie between 0 and 1")
+        if self.guess < 0 or (self.guess and not self.hide):
+            raise ValueError("guess is not below 0, and needs hide: nothing else is guessed")
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise ValueError("dropout lies between 0 and 1, or is false")
         if not 0 < self.layer_decay <= 1 or not 0 < self.share <= 1:
@@ -244,6 +248,8 @@ class Recipe:
 
     ``encoder`` is a folder, a hub id, or ``scratch``: then ``[scratch]`` gives the shape.
     ``keep_layers`` takes only these layers of it, counted from 0; ``width`` makes them narrower.
+    Up to ``words`` words that what is learnt from uses often and the tokenizer cuts up get a piece
+    of their own, see ``distill.words``.
     ``names`` and ``invented`` say how term tables and our grammars add to what ``sets`` teach.
     """
 
@@ -252,6 +258,7 @@ class Recipe:
     scratch: ScratchSettings = field(default_factory=ScratchSettings)
     keep_layers: tuple[int, ...] | None = None
     width: WidthSettings = field(default_factory=WidthSettings)
+    words: int = 0
     head: HeadSettings = field(default_factory=HeadSettings)
     soft: SoftSettings = field(default_factory=SoftSettings)
     max_tokens: int = 256
@@ -270,8 +277,8 @@ class Recipe:
         LabelScheme(self.labels)
         if not 0 <= self.overlap < self.max_tokens - N_SPECIAL:
             raise ValueError(f"max_tokens {self.max_tokens} has no room for overlap {self.overlap}")
-        if self.passage_tokens < 0:
-            raise ValueError(f"passage_tokens must be at least 0, got {self.passage_tokens}")
+        if self.passage_tokens < 0 or self.words < 0:
+            raise ValueError("passage_tokens and words are not below 0")
         check_distinct("dev", [spec.title for spec in self.dev])
         check_distinct("test", [spec.title for spec in self.tests])
 

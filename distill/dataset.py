@@ -14,6 +14,8 @@ from clin_edge.core.labelled import Labelled
 from clin_edge.core.labels import LabelScheme, claim_tokens
 from clin_edge.core.spans import alternatives
 
+LOWEST = -100.0  # a finite stand-in for log 0, so that 0 * log 0 is 0 in a loss
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
@@ -23,7 +25,7 @@ class Example:
     permits; ``learn`` (T,) bool: the tokens that count, those the window keeps, one after another;
     ``opens_word`` (T,) bool as in ``Encoded``. ``at_start``, ``at_end``: whether the first and
     last of the kept tokens are the note's. ``soft`` (T, C) float16: log-probabilities of a bigger
-    student.
+    student. ``guess`` (T,) int64: what stood where something was hidden, -1 elsewhere.
     """
 
     ids: NDArray[np.int64]
@@ -33,6 +35,7 @@ class Example:
     at_start: bool
     at_end: bool
     soft: NDArray[np.float16] | None = None
+    guess: NDArray[np.int64] | None = None
 
 
 def allowed_tags(item: Labelled, encoded: Encoded, scheme: LabelScheme) -> NDArray[np.bool_]:
@@ -92,14 +95,19 @@ def make_examples(
         encoder: Cuts them.
         scheme: Their tags.
         keep_words_whole: As ``whole_words`` does, for a chain that cuts none.
-        soft: A bigger student's log-probabilities (N, C) of each note in turn.
+        soft: A bigger student's log-probabilities (N, C), in turn of each note that leaves
+            something open. A note that marks every label is followed itself, as if by a student
+            that is sure.
     """
     for item in items:
         encoded = encoder.encode(item.note)
         allowed = allowed_tags(item, encoded, scheme)
         if keep_words_whole:
             allowed = whole_words(allowed, encoded.opens_word)
-        followed = None if soft is None else next(soft)
+        followed = None
+        if soft is not None:
+            sure = marks_all(item, scheme)
+            followed = np.where(allowed, 0, LOWEST).astype(np.float16) if sure else next(soft)
         for window in encoded.windows:
             ids = encoder.window_ids(encoded, window)
             shape = (len(ids), len(scheme.tags))
@@ -120,6 +128,11 @@ def make_examples(
             if example.soft is not None and followed is not None:
                 example.soft[body] = followed[window.start : window.end]
             yield example
+
+
+def marks_all(item: Labelled, scheme: LabelScheme) -> bool:
+    """Say whether a note's source leaves nothing open: it marks every label there is."""
+    return item.covered.issuperset(scheme.types)
 
 
 def join_sources(sources: Sequence[Sequence[Labelled]]) -> list[Labelled]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from clin_edge.core.errors import InputError
 from clin_edge.core.labelled import Labelled
 from clin_edge.distill.config import Recipe
-from clin_edge.distill.dataset import Example, epoch_batches, make_examples
+from clin_edge.distill.dataset import Example, epoch_batches, make_examples, marks_all
+from clin_edge.distill.kept_soft import kept_soft_labels
 from clin_edge.distill.names import Vary
-from clin_edge.distill.soft import soft_labels
+from clin_edge.distill.soft import SoftTeacher, soft_labels
 from clin_edge.distill.student import Student
 
 
@@ -33,9 +35,12 @@ class Lessons:
         recipe: Recipe,
         notes: Sequence[Labelled],
         student: Student,
-        teachers: Sequence[Student] = (),
+        teachers: Sequence[SoftTeacher] = (),
         vary: Vary | None = None,
+        *,
+        keep_in: Path | None = None,
     ) -> None:
+        """Make the first epoch's examples; what teachers say is kept in the folder ``keep_in``."""
         if teachers and vary is not None:
             raise InputError("other students are followed on notes as they are: leave exchange 0")
         self._recipe, self._notes, self._student = recipe, notes, student
@@ -43,6 +48,7 @@ class Lessons:
         self._mask_id = student.encoder.mask_id if recipe.train.hide else None
         if recipe.train.hide and self._mask_id is None:
             raise InputError("the encoder's tokenizer has no mask token: leave hide 0")
+        self._keep_in = keep_in
         self._epoch = 0
         self._examples = self._make(0)
         if not self._examples:
@@ -65,8 +71,12 @@ class Lessons:
         if self._mask_id is None:
             return example
         drawn = np.random.default_rng([settings.seed, epoch, number, 1]).random(len(example.ids))
+        if settings.guess:  # a word's pieces share the draw of its first
+            places = np.arange(len(drawn))
+            drawn = drawn[np.maximum.accumulate(np.where(example.opens_word, places, 0))]
         hidden = (drawn < settings.hide) & example.learn
-        return replace(example, ids=np.where(hidden, self._mask_id, example.ids))
+        guess = np.where(hidden, example.ids, -1) if settings.guess else None
+        return replace(example, ids=np.where(hidden, self._mask_id, example.ids), guess=guess)
 
     def batches(self, epoch: int) -> list[list[int]]:
         """Give the batches of an epoch, by the numbers of its examples."""
@@ -83,6 +93,10 @@ class Lessons:
         encoder, scheme = self._student.encoder, self._student.scheme
         soft = None
         if self._teachers:
-            soft = soft_labels((item.note for item in notes), encoder, scheme, self._teachers)
+            asked = [item.note for item in notes if not marks_all(item, scheme)]
+            if self._keep_in is None:
+                soft = soft_labels(asked, encoder, scheme, self._teachers)
+            else:
+                soft = kept_soft_labels(asked, encoder, scheme, self._teachers, self._keep_in)
         whole = head.kind == "crf" and head.constrained
         return list(make_examples(notes, encoder, scheme, keep_words_whole=whole, soft=soft))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,15 +17,39 @@ from clin_edge.core.encode import Encoder
 from clin_edge.core.errors import InputError
 from clin_edge.core.labels import LabelScheme
 from clin_edge.core.notes import Note
-from clin_edge.core.predict import Reading
+from clin_edge.core.predict import Predictor, Reading
 from clin_edge.distill.crf import Chains, Crf
+from clin_edge.distill.dataset import LOWEST
 from clin_edge.distill.student import Student
 
-LOWEST = -100.0  # a finite stand-in for log 0, so that 0 * log 0 is 0 in a loss
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SoftTeacher:
+    """Who is followed: what reads notes, the tags it gives, its CRF if it has one.
+
+    ``identity`` is a hash of all that decides what it says.
+    """
+
+    predictor: Predictor
+    scheme: LabelScheme
+    crf: CrfTables | None
+    identity: str
+
+
+def student_teacher(student: Student) -> SoftTeacher:
+    """Let a student teach."""
+    windows = (student.max_tokens, student.overlap, student.passage_tokens)
+    digest = hashlib.sha256(repr((windows, student.scheme.tags)).encode())
+    digest.update(student.tokenizer_json)
+    for name, tensor in sorted(student.model.state_dict().items()):
+        digest.update(name.encode() + tensor.cpu().numpy().tobytes())
+    if student.crf is not None:
+        digest.update(student.crf.to_npz())
+    return SoftTeacher(student.predictor, student.scheme, student.crf, digest.hexdigest())
 
 
 def soft_labels(
-    notes: Iterable[Note], encoder: Encoder, scheme: LabelScheme, teachers: Sequence[Student]
+    notes: Iterable[Note], encoder: Encoder, scheme: LabelScheme, teachers: Sequence[SoftTeacher]
 ) -> Iterator[NDArray[np.float16]]:
     """Read notes with ``teachers``, lazily and in order; give log-probabilities (N, C) of each.
 
@@ -46,7 +72,7 @@ def soft_labels(
 
 
 def _of_one(
-    notes: Iterable[Note], encoder: Encoder, scheme: LabelScheme, teacher: Student
+    notes: Iterable[Note], encoder: Encoder, scheme: LabelScheme, teacher: SoftTeacher
 ) -> Iterator[NDArray[np.float32]]:
     if set(teacher.scheme.types) != set(scheme.types):
         raise InputError(

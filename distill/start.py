@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import torch
+from tokenizers import Tokenizer
 from transformers import AutoModelForTokenClassification
 
 from clin_edge.core.batching import Batch, pad
@@ -15,12 +16,14 @@ from clin_edge.core.notes import Note
 from clin_edge.distill.config import Recipe, WidthSettings
 from clin_edge.distill.crf import Crf
 from clin_edge.distill.encoders import quiet_transformers
+from clin_edge.distill.guess import Guesser
 from clin_edge.distill.guide import Guide
 from clin_edge.distill.scratch import scratch_encoder
 from clin_edge.distill.shrinking.layers import keep_layers
 from clin_edge.distill.shrinking.vocabulary import prune_vocabulary
 from clin_edge.distill.shrinking.width import narrow_encoder
 from clin_edge.distill.student import Student, Tagger, new_student
+from clin_edge.distill.words import add_words, frequent_words
 
 SCRATCH = "scratch"
 N_SEEN = 64  # texts that show which parts of an encoder are used
@@ -59,21 +62,39 @@ def start_student(
     if recipe.width != WidthSettings():
         seen = _first_windows(student.encoder, texts)
         student = replace(student, model=narrow_encoder(student.model, recipe.width, seen))
+    if recipe.words:
+        student = _with_words(student, texts, recipe.words)
     if prune_to is None:
         return student
     pruned = prune_vocabulary(student.model, student.tokenizer_json, [*texts, *prune_to])
     facts = {"pieces": pruned.kept, "pieces_before": pruned.before}
+    facts = {**student.facts, **facts}
     return replace(student, tokenizer_json=pruned.tokenizer_json, facts=facts)
 
 
 def start_tagger(recipe: Recipe, student: Student, guide: Guide | None) -> Tagger:
-    """Give what is trained of ``student``: its model, and a fresh CRF if the recipe wants one."""
+    """Give what is trained of ``student``: its model, and the fresh heads that the recipe wants."""
     crf = projection = None
     if recipe.head.kind == "crf":
         crf = Crf(student.scheme, constrained=recipe.head.constrained)
     if guide is not None and guide.width != student.model.config.hidden_size:
         projection = torch.nn.Linear(student.model.config.hidden_size, guide.width)
-    return Tagger(student.model, crf, first_pieces=recipe.head.first_pieces, projection=projection)
+    guesser = Guesser(student.model) if recipe.train.guess else None
+    return Tagger(
+        student.model,
+        crf,
+        first_pieces=recipe.head.first_pieces,
+        projection=projection,
+        guesser=guesser,
+    )
+
+
+def _with_words(student: Student, texts: Sequence[str], most: int) -> Student:
+    tokenizer = Tokenizer.from_buffer(student.tokenizer_json)
+    words = frequent_words(tokenizer, texts, most)
+    add_words(student.model, tokenizer, words)
+    facts = {**student.facts, "new_words": len(words)}
+    return replace(student, tokenizer_json=tokenizer.to_str().encode(), facts=facts)
 
 
 def _first_windows(encoder: Encoder, texts: Sequence[str]) -> list[Batch]:

@@ -16,6 +16,7 @@ import transformers
 from clin_edge import __version__
 from clin_edge.core.errors import GateError, InputError
 from clin_edge.core.labelled import Labelled, keep_labels
+from clin_edge.core.manifest import MANIFEST
 from clin_edge.core.notes import Note
 from clin_edge.core.score import score
 from clin_edge.distill.checkpoint import (
@@ -49,6 +50,7 @@ from clin_edge.distill.sampling import (
     keep_for_share,
     take_share,
 )
+from clin_edge.distill.soft import SoftTeacher, student_teacher
 from clin_edge.distill.start import start_student, start_tagger
 from clin_edge.distill.student import Student, load_student
 
@@ -79,6 +81,7 @@ def train(
     unlabelled: Sequence[Note] = (),
     prune_to: Sequence[Note] | None = None,
     vary: Vary | None = None,
+    open_bundle: Callable[[Path], SoftTeacher] | None = None,
     say: Callable[[str], None] = lambda _: None,
     watch: Callable[[Status], None] = lambda _: None,
 ) -> Student:
@@ -95,11 +98,12 @@ def train(
             epoch is best. Without any, the last epoch is kept.
         encoder: A folder, a hub id, or ``scratch``.
         out: The student folder to make.
-        soft_from: Students whose probabilities are followed too, in the mean of them.
+        soft_from: Students or bundles whose probabilities are followed too, in the mean of them.
         unlabelled: Notes on which these alone are followed.
         prune_to: If given, pieces of the vocabulary that neither these notes nor those that are
             learnt from use are left out.
         vary: Tells the labelled notes anew in each epoch.
+        open_bundle: Makes a bundle ready to be followed; without it only students can be.
         say: Told a line about each thing worth a person's attention.
         watch: Told after each step where training stands.
 
@@ -113,6 +117,8 @@ def train(
         raise InputError(f"{out}: exists already; choose another name or delete it")
     if recipe.soft.hidden_weight and len(soft_from) > 1:
         raise InputError("hidden_weight follows one student: give one --soft-from, or leave it 0")
+    if recipe.soft.hidden_weight and any((folder / MANIFEST).is_file() for folder in soft_from):
+        raise InputError(f"{soft_from[0]}: a bundle shows no hidden states: leave hidden_weight 0")
     keep_freed_memory()
     settings, device = recipe.train, best_device()
     if settings.bfloat16 and bfloat16_is_slow(device):
@@ -123,14 +129,15 @@ def train(
     texts = [item.note.text for item in notes]
     pruned_to = None if prune_to is None else (note.text for note in prune_to)
     student = start_student(recipe, encoder, texts, prune_to=pruned_to)
-    teachers = [load_student(folder) for folder in soft_from]
+    teachers = [_teacher(folder, open_bundle) for folder in soft_from]
+    work = out.with_name(out.name + ".training")
     if teachers:
         say(f"students followed: {len(teachers)}; they read all {len(notes):,} notes first")
     with mixed_precision(torch.device("cpu"), bfloat16=settings.bfloat16):  # teachers read there
-        lessons = Lessons(recipe, notes, student, teachers, vary)
+        lessons = Lessons(recipe, notes, student, teachers, vary, keep_in=work)
     guide = None
     if teachers and recipe.soft.hidden_weight:
-        guide = Guide(teachers[0], student, device)
+        guide = Guide(load_student(soft_from[0]), student, device)
     tagger = start_tagger(recipe, student, guide).to(device)
     use_fast_attention(student.model, device, bfloat16=settings.bfloat16)
     plan = [lessons.batches(epoch) for epoch in range(settings.epochs)]
@@ -143,7 +150,6 @@ def train(
     )
     optimizer = torch.optim.AdamW(groups, fused=True)
 
-    work = out.with_name(out.name + ".training")
     checkpoint, best = work / "checkpoint", work / "best"
     settle_folder(checkpoint)
     settle_folder(best)
@@ -208,6 +214,12 @@ def train(
     shutil.rmtree(work)
     say(f"kept epoch {progress.best_epoch}, after {progress.seconds / 60:.1f} min of training")
     return load_student(out)
+
+
+def _teacher(folder: Path, open_bundle: Callable[[Path], SoftTeacher] | None) -> SoftTeacher:
+    if open_bundle is not None and (folder / MANIFEST).is_file():
+        return open_bundle(folder)
+    return student_teacher(load_student(folder))
 
 
 def _sample(

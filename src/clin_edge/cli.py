@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -25,6 +26,9 @@ from clin_edge.runtime.diff_cli import diff
 from clin_edge.runtime.doctor_cli import doctor
 from clin_edge.runtime.extract_cli import extract
 from clin_edge.runtime.selftest_cli import selftest
+
+if TYPE_CHECKING:
+    from clin_edge.distill.soft import SoftTeacher
 
 INTERRUPTED = 130
 
@@ -55,7 +59,9 @@ def main(args: list[str] | None = None) -> None:
         if reconfigure is not None:  # a Windows console may speak cp1252; notes are UTF-8
             reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
-        code = clin_edge.main(args, prog_name="clin-edge", standalone_mode=False)
+        code = clin_edge.main(
+            args, prog_name="clin-edge", standalone_mode=False, obj=_open_bundle_to_teach
+        )
     except ClinEdgeError as error:
         _drop_stdout_if_full()
         _leave(str(error), error.exit_code)
@@ -80,6 +86,13 @@ def main(args: list[str] | None = None) -> None:
             ClinEdgeError.exit_code,
         )
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _open_bundle_to_teach(folder: Path) -> SoftTeacher:
+    """Let ``distill`` follow bundles, though its side knows nothing of the runtime."""
+    from clin_edge.export.bundle_teacher import bundle_teacher
+
+    return bundle_teacher(folder)
 
 
 def _drop_stdout_if_full() -> None:

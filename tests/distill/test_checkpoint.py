@@ -233,7 +233,7 @@ def an_example(**changes: Any) -> Example:
     return Example(**{**parts, **changes})
 
 
-RECIPE = Recipe(labels=("A",))
+RECIPE = Recipe(labels=("A",), train=TrainSettings(hide=0.1))
 
 
 def mark(recipe: Recipe, examples: list[Example], encoder: str, soft_from: str = "") -> str:
@@ -288,6 +288,7 @@ def test_labels_and_encoder_change_it_and_words_about_the_run_do_not() -> None:
     assert mark(dataclasses.replace(RECIPE, head=head), examples, "e") != usual
     dev = {"dev": invented_set(2)}
     assert fingerprint(RECIPE, examples, dev, "e", "") != usual
+    assert mark(dataclasses.replace(RECIPE, words=5), examples, "e") != usual
     often = dataclasses.replace(RECIPE.train, checkpoint_minutes=0.0)
     for same in (
         {"train": often},

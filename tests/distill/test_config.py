@@ -38,6 +38,7 @@ keep_layers = [0, 2]
 max_tokens = 128
 overlap = 16
 passage_tokens = 48
+words = 700
 
 [width]
 heads = 3
@@ -73,6 +74,7 @@ layer_decay = 0.9
 attention_dropout = 0.1
 dropout = 0.2
 hide = 0.05
+guess = 0.2
 bfloat16 = true
 batch_tokens = 999
 patience = 2
@@ -126,6 +128,7 @@ FULL_RECIPE = Recipe(
     encoder="someone/encoder",
     keep_layers=(0, 2),
     width=WidthSettings(3, 99),
+    words=700,
     scratch=ScratchSettings(2, 64, 4, 100, "vocab.txt", 500, True),
     head=HeadSettings("crf", first_pieces=True, constrained=False, rate=3.0),
     soft=SoftSettings(3.0, 0.25, 1.5),
@@ -142,6 +145,7 @@ FULL_RECIPE = Recipe(
         attention_dropout=0.1,
         dropout=0.2,
         hide=0.05,
+        guess=0.2,
         bfloat16=True,
         batch_tokens=999,
         patience=2,

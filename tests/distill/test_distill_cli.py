@@ -301,6 +301,21 @@ def test_a_student_follows_a_bigger_one_with_fewer_layers_and_pieces(
     assert (small.crf, big.crf is None) == (None, False)
 
 
+def test_a_student_follows_bundles_too(run, encoder, recipe, tmp_path: Path) -> None:
+    assert learn(run, encoder, recipe, tmp_path / "big").code == 0
+    exported = run("export", tmp_path / "big", "--fp32", "--force", "-o", tmp_path / "bundle")
+    assert exported.code == 0, exported.err
+    follow = ("--soft-from", tmp_path / "bundle", "--soft-from", tmp_path / "big")
+    done = learn(run, encoder, recipe, tmp_path / "small", *follow)
+    assert done.code == 0, done.err
+    assert load_student(tmp_path / "small").facts["soft_from"] == ["bundle", "big"]
+    recipe.write_text(recipe.read_text() + "\n[soft]\nhidden_weight = 1.0\n")
+    message = one_line(learn(run, encoder, recipe, tmp_path / "s", *follow[:2]), 3)
+    assert (
+        message == f"{tmp_path / 'bundle'}: a bundle shows no hidden states: leave hidden_weight 0"
+    )
+
+
 def test_hidden_states_of_several_students_are_not_followed(
     run, encoder, recipe: Path, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from clin_edge.core.errors import InputError
+from clin_edge.core.notes import Note
 from clin_edge.distill.config import HeadSettings, ScratchSettings
 from clin_edge.distill.start import start_student, start_tagger
 from tiny import KINDS, invented_set, tiny_encoder, tiny_recipe
@@ -48,6 +49,19 @@ def test_pieces_that_nothing_uses_go(encoder: str) -> None:
     for note in invented_set(2):
         ours, theirs = (s.encoder.encode(note.note) for s in (pruned, whole))
         assert (ours.offsets == theirs.offsets).all()
+
+
+def test_words_that_are_cut_up_get_a_piece(encoder: str) -> None:
+    often = ["the feverish patient"] * 20
+    plain = start_student(tiny_recipe(), encoder, often)
+    student = start_student(tiny_recipe(words=9), encoder, often, prune_to=TEXTS)
+    assert student.facts["new_words"] == 1
+    assert {"pieces", "pieces_before"} < student.facts.keys()
+    note = Note("n", "Feverish patient, fever")
+    ours, theirs = (s.encoder.encode(note) for s in (student, plain))
+    assert [note.text[a:b] for a, b in ours.offsets[:2]] == ["Feverish", "patient"]
+    assert len(ours.ids) < len(theirs.ids)
+    assert student.model.config.vocab_size == student.model.get_input_embeddings().num_embeddings
 
 
 def test_from_nothing_the_seed_decides_the_weights() -> None:

@@ -71,7 +71,7 @@ class Predictor:
         self.scheme = scheme
         self._session = session
         self._batch_tokens = batch_tokens
-        self._crf = crf
+        self.crf = crf
         self._repeats = repeats
 
     def read(self, notes: Iterable[Note]) -> Iterator[Reading]:
@@ -107,14 +107,14 @@ class Predictor:
             raise failure
 
     def _run(self, waiting: Sequence[tuple[Note, Encoded]]) -> Iterator[Reading]:
-        if self._crf is None:
+        if self.crf is None:
             for note, encoded, logits, coverage in self._whole(waiting):
                 entities = read_entities(encoded, logits, self.scheme)
                 yield Reading(note, encoded, logits, entities, coverage)
             return
         whole = list(self._whole(waiting))
         given = [(encoded, logits) for _, encoded, logits, _ in whole]
-        found = find_entities(given, self._crf, self.scheme)
+        found = find_entities(given, self.crf, self.scheme)
         for (note, encoded, logits, coverage), entities in zip(whole, found, strict=True):
             yield Reading(note, encoded, logits, entities, coverage)
 
