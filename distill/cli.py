@@ -163,6 +163,7 @@ def distill(
                 unlabelled=list(read_notes(unlabelled)) if unlabelled else (),
                 prune_to=list(read_notes(prune_to)) if prune_to else None,
                 vary=vary,
+                named=[read_labelled(root / path) for path in recipe.soft.named],
                 open_bundle=open_bundle,
                 say=bar.say,
                 watch=bar.show,

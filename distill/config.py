@@ -172,7 +172,9 @@ class SoftSettings:
 
     The loss is ``weight`` times the divergence from the bigger student's probabilities at
     ``temperature``, and ``1 - weight`` times the loss on labels; ``hidden_weight`` times the
-    distance between the last hidden states comes on top.
+    distance between the last hidden states comes on top. ``named`` are labelled files of the notes
+    without labels, by term tables: where one knows a name, the odds of its tag are multiplied by e
+    to the ``named_weight`` before they are followed.
 
     Source: Hinton et al. 2015; hidden states, TinyBERT (Jiao et al. 2020).
     """
@@ -180,13 +182,15 @@ class SoftSettings:
     temperature: float = 2.0
     weight: float = 0.5
     hidden_weight: float = 0.0
+    named: tuple[str, ...] = ()
+    named_weight: float = 0.5
 
     def __post_init__(self) -> None:
         """Refuse what could not be followed."""
-        if self.temperature <= 0 or not 0 <= self.weight <= 1 or self.hidden_weight < 0:
-            raise ValueError(
-                "temperature is above 0, weight between 0 and 1, hidden_weight not below 0"
-            )
+        if self.temperature <= 0 or not 0 <= self.weight <= 1:
+            raise ValueError("temperature is above 0, weight between 0 and 1")
+        if self.hidden_weight < 0 or self.named_weight < 0:
+            raise ValueError("hidden_weight and named_weight are not below 0")
 
 
 @dataclass(frozen=True, slots=True)

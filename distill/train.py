@@ -53,6 +53,7 @@ from clin_edge.distill.sampling import (
 from clin_edge.distill.soft import SoftTeacher, student_teacher
 from clin_edge.distill.start import start_student, start_tagger
 from clin_edge.distill.student import Student, load_student
+from clin_edge.distill.votes import collect_votes
 
 N_CHECKED = 50  # notes learnt from that are looked at for collapse where there is no dev set
 
@@ -81,6 +82,7 @@ def train(
     unlabelled: Sequence[Note] = (),
     prune_to: Sequence[Note] | None = None,
     vary: Vary | None = None,
+    named: Sequence[Sequence[Labelled]] = (),
     open_bundle: Callable[[Path], SoftTeacher] | None = None,
     say: Callable[[str], None] = lambda _: None,
     watch: Callable[[Status], None] = lambda _: None,
@@ -103,6 +105,7 @@ def train(
         prune_to: If given, pieces of the vocabulary that neither these notes nor those that are
             learnt from use are left out.
         vary: Tells the labelled notes anew in each epoch.
+        named: What term tables say of any of the notes, for ``SoftSettings.named_weight``.
         open_bundle: Makes a bundle ready to be followed; without it only students can be.
         say: Told a line about each thing worth a person's attention.
         watch: Told after each step where training stands.
@@ -134,7 +137,8 @@ def train(
     if teachers:
         say(f"students followed: {len(teachers)}; they read all {len(notes):,} notes first")
     with mixed_precision(torch.device("cpu"), bfloat16=settings.bfloat16):  # teachers read there
-        lessons = Lessons(recipe, notes, student, teachers, vary, keep_in=work)
+        votes = collect_votes(named)
+        lessons = Lessons(recipe, notes, student, teachers, vary, keep_in=work, votes=votes)
     guide = None
     if teachers and recipe.soft.hidden_weight:
         guide = Guide(load_student(soft_from[0]), student, device)

@@ -1,0 +1,66 @@
+"""Term tables beside students that are followed: where a table knows a name, they are leaned on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clin_edge.core.encode import Encoder
+from clin_edge.core.labelled import Labelled
+from clin_edge.core.labels import LabelScheme, claim_tokens
+from clin_edge.core.notes import Note
+from clin_edge.core.spans import alternatives
+from clin_edge.distill.dataset import LOWEST
+
+Votes = Mapping[tuple[str, str], Sequence[Labelled]]
+"""By a note's id and text, what each source says of it."""
+
+
+def collect_votes(sources: Iterable[Sequence[Labelled]]) -> Votes:
+    """Lay what sources say of the same notes together."""
+    votes: defaultdict[tuple[str, str], list[Labelled]] = defaultdict(list)
+    for source in sources:
+        for item in source:
+            if item.entities:
+                votes[item.note.id, item.note.text].append(item)
+    return votes
+
+
+def lean_on(
+    soft: Iterable[NDArray[np.float16]],
+    notes: Sequence[Note],
+    encoder: Encoder,
+    scheme: LabelScheme,
+    votes: Votes,
+    weight: float,
+) -> Iterator[NDArray[np.float16]]:
+    """Give soft labels (N, C) of each of ``notes``, moved towards what sources say.
+
+    Each source that has a token in an entity multiplies the odds of that tag, for ``A|B`` of both
+    tags, by e to the ``weight``; where it is silent it says nothing.
+    """
+    for note, rows in zip(notes, soft, strict=True):
+        said = votes.get((note.id, note.text))
+        yield _leant(rows, encoder.encode(note).offsets, scheme, said, weight) if said else rows
+
+
+def _leant(
+    rows: NDArray[np.float16],
+    offsets: NDArray[np.int64],
+    scheme: LabelScheme,
+    said: Sequence[Labelled],
+    weight: float,
+) -> NDArray[np.float16]:
+    leant = rows.astype(np.float32)
+    for item in said:
+        known = [e for e in item.entities if set(alternatives(e.label)) & set(scheme.types)]
+        claims, opens = claim_tokens(known, offsets)
+        for i, entity in enumerate(known):
+            for label in set(alternatives(entity.label)) & set(scheme.types):
+                leant[(claims == i) & opens, scheme.index[f"B-{label}"]] += weight
+                leant[(claims == i) & ~opens, scheme.index[f"I-{label}"]] += weight
+    leant -= np.logaddexp.reduce(leant, axis=1, keepdims=True)
+    return np.maximum(leant, LOWEST).astype(np.float16)
