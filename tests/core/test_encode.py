@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from clin_edge.core.chunks import ChunkCutter
 from clin_edge.core.encode import Encoder
 from clin_edge.core.errors import BundleError
 from clin_edge.core.notes import Note
@@ -266,6 +267,7 @@ def test_what_is_no_defect_of_the_tokenizer_goes_on(monkeypatch, stop: type[Base
             raise stop
 
     monkeypatch.setattr(encoder, "_tokenizer", Stopped())
+    monkeypatch.setattr(encoder, "_chunks", ChunkCutter(Stopped()))
     with pytest.raises(stop):
         encoder.encode(Note("n", "pain"))
 
@@ -278,6 +280,7 @@ def test_windows_without_room_for_text_are_refused(max_tokens: int, overlap: int
 
 def test_a_tokenizer_whose_places_run_backwards_is_refused(monkeypatch) -> None:
     encoder = toy_encoder()
+    monkeypatch.setattr(encoder, "_chunks", None)
 
     class Broken:
         def __init__(self, offsets: list[tuple[int, int]]) -> None:

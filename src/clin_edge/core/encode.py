@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from clin_edge.core.chunks import ChunkCutter, cuts_by_chunks
 from clin_edge.core.errors import BundleError
 from clin_edge.core.notes import Note
 from clin_edge.core.windows import Window, paragraph_starts, plan_passages
@@ -70,6 +71,7 @@ class Encoder:
         first, past = (plain[0], plain[-1] + 1) if plain else (len(framed.ids), len(framed.ids))
         tokenizer.encode_special_tokens = True
         self._tokenizer = tokenizer
+        self._chunks = ChunkCutter(tokenizer) if cuts_by_chunks(tokenizer) else None
         self._prefix = np.array(framed.ids[:first], dtype=np.int64)
         self._suffix = np.array(framed.ids[past:], dtype=np.int64)
         pad = tokenizer.token_to_id("[PAD]")
@@ -95,9 +97,7 @@ class Encoder:
             BundleError: If the tokenizer fails, or its offsets run backwards or leave the text.
         """
         with _told_as(f"note {note.id!r}: the bundle's tokenizer cannot read it"):
-            encoding = self._tokenizer.encode(note.text, add_special_tokens=False)
-        ids = np.array(encoding.ids, dtype=np.int64)
-        offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+            ids, offsets = self._cut(note.text)
         flat_ok = (offsets[:, 0] <= offsets[:, 1]).all() and (np.diff(offsets, axis=0) >= 0).all()
         if len(ids) and not (flat_ok and offsets[0, 0] >= 0 and offsets[-1, 1] <= len(note.text)):
             raise BundleError(f"note {note.id!r}: the tokenizer gives places that are not in order")
@@ -110,6 +110,14 @@ class Encoder:
         )
         opens_word = _opens_word(note.text, offsets)
         return Encoded(note.id, len(note.text), ids, offsets, opens_word, tuple(windows))
+
+    def _cut(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        cut = None if self._chunks is None else self._chunks.cut(text)
+        if cut is not None:
+            return cut
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+        return np.array(encoding.ids, dtype=np.int64), offsets
 
     def _paragraphs(self, text: str) -> list[int]:
         return paragraph_starts(text) if self.passage_tokens else []
