@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from clin_edge.core import chunks as module
-from clin_edge.core.chunks import LONGEST, ChunkCutter, cuts_by_chunks
+from clin_edge.core.chunks import LONGEST, ChunkCutter, cuts_by_chunks, opens_word
 from clin_edge.runtime.pipeline import DEFAULT_BUNDLE, FAST_BUNDLE
 from strategies import texts
 from toy import bytes_json, wordpiece_json
@@ -47,6 +47,8 @@ def check(name: str, cutter: ChunkCutter, text: str) -> bool:
     whole = TOKENIZERS[name].encode(text, add_special_tokens=False)
     assert cut[0].tolist() == whole.ids
     assert list(map(tuple, cut[1].tolist())) == whole.offsets
+    places = np.array(whole.offsets, dtype=np.int64).reshape(-1, 2)
+    assert cut[2].tolist() == opens_word(text, places).tolist()
     assert cut[0].dtype == cut[1].dtype == np.int64
     assert cut[1].shape == (len(cut[0]), 2)
     return True

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import threading
+import unicodedata
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +15,14 @@ from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
+T = TypeVar("T", bound=np.generic)
+
 LONGEST = 48  # characters of a chunk that is remembered
 MOST_KNOWN = 65_536  # chunks; then all are forgotten, some 20 MB
 _WORD = re.compile(r"[A-Za-z0-9]+|[!-/:-@\[-`{-~]")
 _Pieces = tuple[Sequence[int], Sequence[tuple[int, int]]]
+Cut = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]
+"""Ids (N,), places (N, 2) in code points, and which tokens (N,) open a word."""
 _TABS = str.maketrans("\t\n\r", "   ")
 
 
@@ -34,8 +40,8 @@ class ChunkCutter:
         self._known = _Known()
         self._learning = threading.Lock()
 
-    def cut(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-        """Give ids (N,) and places (N, 2), code points; None if a chunk is too long for this."""
+    def cut(self, text: str) -> Cut | None:
+        """Cut a text; None if a chunk is too long for this."""
         chunks = text.translate(_TABS).split(" ")
         lengths = np.fromiter(map(len, chunks), np.int64, len(chunks))
         if lengths.max() > LONGEST:
@@ -59,20 +65,20 @@ class ChunkCutter:
         if row is not None:
             return row
         if not (chunk.isascii() and chunk.isprintable()):
-            return known.add(chunk, *self._cut(chunk))
+            return known.add(chunk, *self._pieces(chunk))
         # Of chunks in ASCII each sign is a word, and so is each run of letters and digits.
         ids: list[int] = []
         places: list[tuple[int, int]] = []
         for word in _WORD.finditer(chunk):
             pieces = known.words.get(word[0])
             if pieces is None:
-                pieces = known.words[word[0]] = self._cut(word[0])
+                pieces = known.words[word[0]] = self._pieces(word[0])
             at = word.start()
             ids += pieces[0]
             places += [(at + start, at + end) for start, end in pieces[1]]
         return known.add(chunk, ids, places)
 
-    def _cut(self, text: str) -> _Pieces:
+    def _pieces(self, text: str) -> _Pieces:
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         return encoding.ids, encoding.offsets
 
@@ -87,6 +93,23 @@ def cuts_by_chunks(tokenizer: Tokenizer) -> bool:
     )
 
 
+def opens_word(text: str, offsets: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell for each token (N,) whether a word begins with it, or it is part of none.
+
+    Words are runs of letters, digits and combining marks, whatever the tokenizer thinks they are.
+    """
+    opens = np.ones(len(offsets), dtype=bool)
+    touching = np.flatnonzero(offsets[1:, 0] <= offsets[:-1, 1]) + 1
+    for i in touching.tolist():
+        start = int(offsets[i, 0])
+        opens[i] = not (start and _in_word(text[start - 1]) and _in_word(text[start : start + 1]))
+    return opens
+
+
+def _in_word(character: str) -> bool:
+    return character.isalnum() or (character != "" and unicodedata.combining(character) != 0)
+
+
 class _Known:
     """The pieces of chunks, one chunk's after another's."""
 
@@ -95,6 +118,7 @@ class _Known:
         self.words: dict[str, _Pieces] = {}
         self._ids = np.empty(1024, dtype=np.int64)
         self._places = np.empty((1024, 2), dtype=np.int64)
+        self._opens = np.empty(1024, dtype=bool)
         self._firsts = np.zeros(1024, dtype=np.int64)
         self._counts = np.zeros(1024, dtype=np.int64)
         self._n_pieces = 0
@@ -104,25 +128,26 @@ class _Known:
         first, end, row = self._n_pieces, self._n_pieces + len(ids), self._n_rows
         while end > len(self._ids):
             self._ids, self._places = _doubled(self._ids), _doubled(self._places)
+            self._opens = _doubled(self._opens)
         if row == len(self._counts):
             self._firsts, self._counts = _doubled(self._firsts), _doubled(self._counts)
         self._ids[first:end] = ids
         self._places[first:end] = np.array(places, dtype=np.int64).reshape(-1, 2)
+        self._opens[first:end] = opens_word(chunk, self._places[first:end])
         self._firsts[row], self._counts[row] = first, len(ids)
         self._n_pieces, self._n_rows = end, row + 1
         self.rows[chunk] = row
         return row
 
-    def lay_out(
-        self, rows: NDArray[np.int64], starts: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Give ids and places of chunks that begin at ``starts``."""
+    def lay_out(self, rows: NDArray[np.int64], starts: NDArray[np.int64]) -> Cut:
+        """Give a text's cut, its chunks in their rows, where these begin in the text."""
         counts = self._counts[rows]
         ends = np.cumsum(counts)
         total = int(ends[-1])
         at = np.repeat(self._firsts[rows] - (ends - counts), counts) + np.arange(total)
-        return self._ids[at], self._places[at] + np.repeat(starts, counts)[:, None]
+        places = self._places[at] + np.repeat(starts, counts)[:, None]
+        return self._ids[at], places, self._opens[at]
 
 
-def _doubled(array: NDArray[np.int64]) -> NDArray[np.int64]:
+def _doubled(array: NDArray[T]) -> NDArray[T]:
     return np.concatenate([array, np.zeros_like(array)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from clin_edge.core.chunks import ChunkCutter, cuts_by_chunks
+from clin_edge.core.chunks import ChunkCutter, Cut, cuts_by_chunks, opens_word
 from clin_edge.core.errors import BundleError
 from clin_edge.core.notes import Note
 from clin_edge.core.windows import Window, paragraph_starts, plan_passages
@@ -97,7 +96,7 @@ class Encoder:
             BundleError: If the tokenizer fails, or its offsets run backwards or leave the text.
         """
         with _told_as(f"note {note.id!r}: the bundle's tokenizer cannot read it"):
-            ids, offsets = self._cut(note.text)
+            ids, offsets, opens_word = self._cut(note.text)
         flat_ok = (offsets[:, 0] <= offsets[:, 1]).all() and (np.diff(offsets, axis=0) >= 0).all()
         if len(ids) and not (flat_ok and offsets[0, 0] >= 0 and offsets[-1, 1] <= len(note.text)):
             raise BundleError(f"note {note.id!r}: the tokenizer gives places that are not in order")
@@ -108,16 +107,15 @@ class Encoder:
             overlap=self.overlap,
             least=self.passage_tokens,
         )
-        opens_word = _opens_word(note.text, offsets)
         return Encoded(note.id, len(note.text), ids, offsets, opens_word, tuple(windows))
 
-    def _cut(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _cut(self, text: str) -> Cut:
         cut = None if self._chunks is None else self._chunks.cut(text)
         if cut is not None:
             return cut
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
-        return np.array(encoding.ids, dtype=np.int64), offsets
+        return np.array(encoding.ids, dtype=np.int64), offsets, opens_word(text, offsets)
 
     def _paragraphs(self, text: str) -> list[int]:
         return paragraph_starts(text) if self.passage_tokens else []
@@ -142,20 +140,3 @@ def _told_as(message: str) -> Iterator[None]:
         ):
             raise
         raise BundleError(message) from None
-
-
-def _opens_word(text: str, offsets: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell for each token (N,) whether a word begins with it, or it is part of none.
-
-    Words are runs of letters, digits and combining marks, whatever the tokenizer thinks they are.
-    """
-    opens = np.ones(len(offsets), dtype=bool)
-    touching = np.flatnonzero(offsets[1:, 0] <= offsets[:-1, 1]) + 1
-    for i in touching.tolist():
-        start = int(offsets[i, 0])
-        opens[i] = not (start and _in_word(text[start - 1]) and _in_word(text[start : start + 1]))
-    return opens
-
-
-def _in_word(character: str) -> bool:
-    return character.isalnum() or (character != "" and unicodedata.combining(character) != 0)
