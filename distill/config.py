@@ -80,9 +80,8 @@ class TrainSettings:
 
     ``attention_dropout`` 0 makes a step on a CPU a quarter shorter; ``dropout`` is that of all
     else, ``false`` for what the encoder brings. ``hide`` is the share of word pieces shown as the
-    mask token, others in each epoch. With ``guess`` above 0 these are whole words, and the student
-    guesses them beside its tags: so much counts the masked language model's loss. ``clip_norm`` may
-    be ``false``. ``bfloat16`` computes in half the bits on a CPU too, as on a GPU it always does.
+    mask token, others in each epoch. ``clip_norm`` may be ``false``. ``bfloat16`` computes in half
+    the bits on a CPU too, as on a GPU it always does.
     ``layer_decay`` multiplies the rate from each layer to the one below it.
     ``patience``: stop after so many epochs without a better dev score; ``stop_after`` so many in
     any case, with the rates of all ``epochs``.
@@ -101,7 +100,6 @@ class TrainSettings:
     attention_dropout: float = 0.0
     dropout: float | None = None
     hide: float = 0.0
-    guess: float = 0.0
     bfloat16: bool = False
     batch_tokens: int = 2048
     patience: int | None = None
@@ -121,8 +119,6 @@ class TrainSettings:
         shares = (self.attention_dropout, self.hide)
         if not 0 <= self.warmup <= 1 or not all(0 <= share < 1 for share in shares):
             raise ValueError("warmup, attention_dropout and hide lie between 0 and 1")
-        if self.guess < 0 or (self.guess and not self.hide):
-            raise ValueError("guess is not below 0, and needs hide: nothing else is guessed")
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise ValueError("dropout lies between 0 and 1, or is false")
         if not 0 < self.layer_decay <= 1 or not 0 < self.share <= 1:

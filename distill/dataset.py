@@ -25,7 +25,7 @@ class Example:
     permits; ``learn`` (T,) bool: the tokens that count, those the window keeps, one after another;
     ``opens_word`` (T,) bool as in ``Encoded``. ``at_start``, ``at_end``: whether the first and
     last of the kept tokens are the note's. ``soft`` (T, C) float16: log-probabilities of a bigger
-    student. ``guess`` (T,) int64: what stood where something was hidden, -1 elsewhere.
+    student.
     """
 
     ids: NDArray[np.int64]
@@ -35,7 +35,6 @@ class Example:
     at_start: bool
     at_end: bool
     soft: NDArray[np.float16] | None = None
-    guess: NDArray[np.int64] | None = None
 
 
 def allowed_tags(item: Labelled, encoded: Encoded, scheme: LabelScheme) -> NDArray[np.bool_]:

@@ -76,12 +76,8 @@ class Lessons:
         if self._mask_id is None:
             return example
         drawn = np.random.default_rng([settings.seed, epoch, number, 1]).random(len(example.ids))
-        if settings.guess:  # a word's pieces share the draw of its first
-            places = np.arange(len(drawn))
-            drawn = drawn[np.maximum.accumulate(np.where(example.opens_word, places, 0))]
         hidden = (drawn < settings.hide) & example.learn
-        guess = np.where(hidden, example.ids, -1) if settings.guess else None
-        return replace(example, ids=np.where(hidden, self._mask_id, example.ids), guess=guess)
+        return replace(example, ids=np.where(hidden, self._mask_id, example.ids))
 
     def batches(self, epoch: int) -> list[list[int]]:
         """Give the batches of an epoch, by the numbers of its examples."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,6 @@ from clin_edge.core.batching import pad
 from clin_edge.distill.config import Recipe
 from clin_edge.distill.crf import Chains, Crf
 from clin_edge.distill.dataset import Example
-from clin_edge.distill.guess import guess_loss
 from clin_edge.distill.guide import Guide
 from clin_edge.distill.losses import hidden_mse, partial_nll, soft_nll
 from clin_edge.distill.optimization import mixed_precision
@@ -34,7 +32,6 @@ class TrainBatch:
     at_start: Tensor
     at_end: Tensor
     soft: Tensor | None
-    guess: Tensor | None = None
 
 
 def collate(examples: Sequence[Example], *, pad_id: int, device: torch.device) -> TrainBatch:
@@ -43,7 +40,6 @@ def collate(examples: Sequence[Example], *, pad_id: int, device: torch.device) -
     ids = [example.ids for example in examples]
     batch = pad(ids, rows=range(len(examples)), length=width, pad_id=pad_id)
     soft = [example.soft for example in examples if example.soft is not None]
-    guess = [example.guess for example in examples if example.guess is not None]
 
     def wide(parts: Sequence[NDArray[np.generic]], fill: bool | float) -> Tensor:
         shape = (len(parts), width, *parts[0].shape[1:])
@@ -61,7 +57,6 @@ def collate(examples: Sequence[Example], *, pad_id: int, device: torch.device) -
         torch.tensor([example.at_start for example in examples], device=device),
         torch.tensor([example.at_end for example in examples], device=device),
         wide(soft, fill=0.0) if soft else None,
-        wide(guess, fill=-1) if guess else None,
     )
 
 
@@ -69,27 +64,15 @@ def batch_loss(tagger: Tagger, batch: TrainBatch, recipe: Recipe, guide: Guide |
     """Give the loss of a batch, a scalar.
 
     On labels: the mean over tokens, or over a chain's units, of which something is known. Where a
-    bigger student is followed, ``SoftSettings`` says how the losses are weighed. What a tagger with
-    a head for it guesses of hidden pieces is added, ``guess`` times.
+    bigger student is followed, ``SoftSettings`` says how the losses are weighed.
     """
-    guesser, guessing = tagger.guesser, None
-    asks_states = guide is not None or guesser is not None
+    soft = recipe.soft
     with mixed_precision(batch.input_ids.device, bfloat16=recipe.train.bfloat16):
         out = tagger.model(
             input_ids=batch.input_ids,
             attention_mask=batch.attention_mask,
-            output_hidden_states=asks_states,
+            output_hidden_states=guide is not None,
         )
-        if guesser is not None and batch.guess is not None:
-            guessing = guess_loss(guesser, tagger.model, out.hidden_states[-1], batch.guess)
-    loss = _tag_loss(tagger, batch, recipe, guide, out)
-    return loss if guessing is None else loss + recipe.train.guess * guessing
-
-
-def _tag_loss(
-    tagger: Tagger, batch: TrainBatch, recipe: Recipe, guide: Guide | None, out: Any
-) -> Tensor:
-    soft = recipe.soft
     logits = out.logits.float()
     if tagger.crf is None:
         labels, log_p, followed, learn = _tokens(logits, batch)

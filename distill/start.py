@@ -16,7 +16,6 @@ from clin_edge.core.notes import Note
 from clin_edge.distill.config import Recipe, WidthSettings
 from clin_edge.distill.crf import Crf
 from clin_edge.distill.encoders import quiet_transformers
-from clin_edge.distill.guess import Guesser
 from clin_edge.distill.guide import Guide
 from clin_edge.distill.scratch import scratch_encoder
 from clin_edge.distill.shrinking.layers import keep_layers
@@ -73,20 +72,13 @@ def start_student(
 
 
 def start_tagger(recipe: Recipe, student: Student, guide: Guide | None) -> Tagger:
-    """Give what is trained of ``student``: its model, and the fresh heads that the recipe wants."""
+    """Give what is trained of ``student``: its model, and a fresh CRF if the recipe wants one."""
     crf = projection = None
     if recipe.head.kind == "crf":
         crf = Crf(student.scheme, constrained=recipe.head.constrained)
     if guide is not None and guide.width != student.model.config.hidden_size:
         projection = torch.nn.Linear(student.model.config.hidden_size, guide.width)
-    guesser = Guesser(student.model) if recipe.train.guess else None
-    return Tagger(
-        student.model,
-        crf,
-        first_pieces=recipe.head.first_pieces,
-        projection=projection,
-        guesser=guesser,
-    )
+    return Tagger(student.model, crf, first_pieces=recipe.head.first_pieces, projection=projection)
 
 
 def _with_words(student: Student, texts: Sequence[str], most: int) -> Student:

@@ -25,7 +25,6 @@ from clin_edge.distill.encoders import (
     loading,
     quiet_transformers,
 )
-from clin_edge.distill.guess import Guesser
 
 FACTS_FILE = "clin_edge.json"
 
@@ -85,8 +84,7 @@ class Student:
 class Tagger(torch.nn.Module):
     """What is trained of a student: its model, its CRF, and what is needed only on the way.
 
-    ``projection`` carries its hidden states to the width of a bigger student's; ``guesser`` says
-    what was hidden from it.
+    ``projection`` carries its hidden states to the width of a bigger student's.
     """
 
     def __init__(
@@ -96,14 +94,12 @@ class Tagger(torch.nn.Module):
         *,
         first_pieces: bool = False,
         projection: torch.nn.Linear | None = None,
-        guesser: Guesser | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.crf = crf
         self.first_pieces = first_pieces
         self.projection = projection
-        self.guesser = guesser
 
     def tables(self) -> CrfTables | None:
         """Give what the CRF has learnt so far."""

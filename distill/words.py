@@ -22,6 +22,7 @@ def frequent_words(tokenizer: Tokenizer, texts: Iterable[str], most: int) -> lis
     ``LEAST_NOTES`` texts at least. What a word costs is the number of texts it stands in times its
     pieces beyond the first, so that one text that repeats itself does not choose.
     """
+    tokenizer = _plain(tokenizer)
     n_texts: Counter[str] = Counter()
     for text in texts:
         n_texts.update(set(_words(tokenizer, text)))
@@ -55,7 +56,8 @@ def add_words(model: Any, tokenizer: Tokenizer, words: Sequence[str]) -> None:
             f"words cannot be added to a {type(old).__name__} vocabulary, only to WordPiece"
         )
     vocab = tokenizer.get_vocab(with_added_tokens=True)
-    cut = [encoding.ids for encoding in tokenizer.encode_batch(words, add_special_tokens=False)]
+    plain = _plain(tokenizer)
+    cut = [encoding.ids for encoding in plain.encode_batch(words, add_special_tokens=False)]
     new = {word: ids for word, ids in zip(words, cut, strict=True) if word not in vocab}
     n_before = model.get_input_embeddings().num_embeddings
     model.resize_token_embeddings(n_before + len(new), mean_resizing=False)
@@ -69,6 +71,14 @@ def add_words(model: Any, tokenizer: Tokenizer, words: Sequence[str]) -> None:
         max_input_chars_per_word=old.max_input_chars_per_word,
         continuing_subword_prefix=old.continuing_subword_prefix,
     )
+
+
+def _plain(tokenizer: Tokenizer) -> Tokenizer:
+    """Give one that fills up no word to a fixed length, as that of a published encoder may do."""
+    plain = Tokenizer.from_str(tokenizer.to_str())
+    plain.no_padding()
+    plain.no_truncation()
+    return plain
 
 
 def _words(tokenizer: Tokenizer, text: str) -> Iterable[str]:

@@ -233,7 +233,7 @@ def an_example(**changes: Any) -> Example:
     return Example(**{**parts, **changes})
 
 
-RECIPE = Recipe(labels=("A",), train=TrainSettings(hide=0.1))
+RECIPE = Recipe(labels=("A",))
 
 
 def mark(recipe: Recipe, examples: list[Example], encoder: str, soft_from: str = "") -> str:

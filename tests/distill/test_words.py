@@ -43,6 +43,26 @@ def test_words_are_ranked_by_the_texts_they_stand_in_and_the_pieces_they_cost(
     assert frequent_words(toy, texts, 0) == []
 
 
+def test_a_tokenizer_that_pads_ranks_and_cuts_alike(toy: Tokenizer, tmp_path: Path) -> None:
+    texts = [*["Abbba aba ab."] * LEAST_NOTES, *["aba ab"] * 2]
+    wanted = frequent_words(toy, texts, 10)
+    toy.enable_padding(length=16, pad_token="[UNK]")
+    toy.enable_truncation(2)
+    assert frequent_words(toy, texts, 10) == wanted == ["abbba", "aba"]
+
+    place = str(tiny_encoder(tmp_path / "bert", "bert"))
+    rows = []
+    for pads in (False, True):
+        model = AutoModelForMaskedLM.from_pretrained(place)
+        tokenizer = AutoTokenizer.from_pretrained(place).backend_tokenizer
+        if pads:
+            tokenizer.enable_padding(length=16)
+            tokenizer.enable_truncation(1)
+        add_words(model, tokenizer, ["feverish"])
+        rows.append(model.get_input_embeddings().weight[-1])
+    assert torch.equal(*rows)
+
+
 def test_digits_and_hyphens_get_no_piece(toy: Tokenizer) -> None:
     assert frequent_words(toy, ["a1b a-b b1b"] * LEAST_NOTES, 10) == []
 
