@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from tokenizers import Tokenizer
 
 from clin_edge.core.errors import InputError
 from clin_edge.distill.student import Student, load_student
+from clin_edge.distill.words import add_words, words_added
 
 
 def mix(older: Path, newer: Path, share: float, bias: Mapping[str, float] | None = None) -> Student:
@@ -17,6 +19,7 @@ def mix(older: Path, newer: Path, share: float, bias: Mapping[str, float] | None
 
     What they have in common is mixed: the encoder, and of the head the tags that both know. A
     student that went on learning from other notes keeps so what it knew, at no cost at the edge.
+    Words that the newer one was given as it began, the older one is given here, in the same way.
 
     Args:
         older: A student folder.
@@ -35,7 +38,10 @@ def mix(older: Path, newer: Path, share: float, bias: Mapping[str, float] | None
     for name, student in ((newer, ours), (older, theirs)):
         if student.crf is not None:
             raise InputError(f"{name}: has a CRF; only students without one can be mixed")
-    if ours.tokenizer_json != theirs.tokenizer_json:
+    words = words_added(theirs.tokenizer_json, ours.tokenizer_json)
+    if words:
+        add_words(theirs.model, Tokenizer.from_buffer(theirs.tokenizer_json), words)
+    elif words is None and ours.tokenizer_json != theirs.tokenizer_json:
         raise InputError(
             f"{older} and {newer} have other word pieces: one does not come of the other"
         )

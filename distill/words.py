@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -71,6 +72,23 @@ def add_words(model: Any, tokenizer: Tokenizer, words: Sequence[str]) -> None:
         max_input_chars_per_word=old.max_input_chars_per_word,
         continuing_subword_prefix=old.continuing_subword_prefix,
     )
+
+
+def words_added(older: bytes, newer: bytes) -> list[str] | None:
+    """Give the words that ``add_words`` made pieces of between two ``tokenizer.json``.
+
+    None if the newer one is not the older one with words added.
+    """
+    before, after = json.loads(older), json.loads(newer)
+    for spec in (before, after):
+        spec["truncation"] = spec["padding"] = spec["decoder"] = None  # nobody here reads by these
+    known, pieces = (spec["model"].pop("vocab", None) for spec in (before, after))
+    if before != after or not isinstance(known, dict) or not isinstance(pieces, dict):
+        return None
+    added = sorted(pieces.keys() - known.keys(), key=lambda piece: pieces[piece])
+    if pieces != known | {word: row for row, word in enumerate(added, len(known))}:
+        return None
+    return added
 
 
 def _plain(tokenizer: Tokenizer) -> Tokenizer:

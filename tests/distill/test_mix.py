@@ -13,8 +13,9 @@ import torch
 from clin_edge.core.errors import InputError
 from clin_edge.core.labels import LabelScheme
 from clin_edge.distill.mix import mix
+from clin_edge.distill.start import start_student
 from clin_edge.distill.student import Student, load_student, new_student
-from tiny import MAX_TOKENS, OVERLAP, Done, cli, tiny_encoder
+from tiny import MAX_TOKENS, OVERLAP, Done, cli, tiny_encoder, tiny_recipe
 
 
 @pytest.fixture
@@ -96,6 +97,25 @@ def test_a_bias_moves_the_logits_of_its_label_and_no_others(run, start, tmp_path
     )
     assert done.code == 3
     assert "GENE: the student knows DISEASE, ROUTE" in done.err
+
+
+def test_words_that_the_newer_one_was_given_the_older_one_gets_too(start, tmp_path: Path) -> None:
+    older = student(start, tmp_path / "a", "DISEASE", seed=1)
+    texts = ["feverish and coughed"] * 20
+    recipe = tiny_recipe(labels=("DISEASE",), words=9)
+    begun = start_student(recipe, str(tmp_path / "a"), texts)
+    begun.save(tmp_path / "b")
+    assert begun.facts["new_words"] == 2
+    mixed = mix(tmp_path / "a", tmp_path / "b", 0.5)
+    assert mixed.tokenizer_json == begun.tokenizer_json
+    # Nothing was learnt since: the older one, given these words, is the newer one.
+    for name, weight in begun.model.state_dict().items():
+        torch.testing.assert_close(mixed.model.state_dict()[name], weight)
+    n_before = older.model.config.vocab_size
+    table = mixed.model.get_input_embeddings().weight
+    assert torch.equal(table[:n_before], older.model.get_input_embeddings().weight)
+    with pytest.raises(InputError, match="other word pieces"):
+        mix(tmp_path / "b", tmp_path / "a", 0.5)
 
 
 def test_students_that_do_not_belong_together_are_refused(start: Path, tmp_path: Path) -> None:
