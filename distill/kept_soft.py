@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,8 +15,6 @@ from clin_edge.core.labels import LabelScheme
 from clin_edge.core.notes import Note
 from clin_edge.distill.soft import SoftTeacher, soft_labels
 
-SOFT_FILE, KEY_FILE = "soft.npy", "soft.sha256"
-
 
 def kept_soft_labels(
     notes: Sequence[Note],
@@ -26,23 +25,24 @@ def kept_soft_labels(
 ) -> Iterator[NDArray[np.float16]]:
     """Give what ``soft_labels`` gives; of a second call with the same notes and teachers, at once.
 
-    ``folder`` gets the rows of all notes in one file, and then the hash of all that decides them.
-    Rows that are not whole, or belong to another hash, are made anew.
+    ``folder`` gets the rows of all notes in a file named by the hash of all that decides them, once
+    they are whole.
     """
-    rows, key = folder / SOFT_FILE, folder / KEY_FILE
-    wanted = _key(notes, encoder, scheme, teachers)
-    if not (key.exists() and key.read_text(encoding="utf-8") == wanted):
+    path = folder / f"soft-{_key(notes, encoder, scheme, teachers)[:32]}.float16"
+    if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        key.unlink(missing_ok=True)
-        _write(rows, soft_labels(notes, encoder, scheme, teachers))
-        key.write_text(wanted, encoding="utf-8")
-    return _read(rows, (len(encoder.encode(note).ids) for note in notes), len(scheme.tags))
+        _write(path, soft_labels(notes, encoder, scheme, teachers))
+    return _read(path, (len(encoder.encode(note).ids) for note in notes), len(scheme.tags))
 
 
 def _write(path: Path, said: Iterable[NDArray[np.float16]]) -> None:
-    with path.open("wb") as file:
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
         for rows in said:
             file.write(rows.astype("<f2").tobytes())
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
 
 
 def _read(path: Path, lengths: Iterable[int], n_tags: int) -> Iterator[NDArray[np.float16]]:

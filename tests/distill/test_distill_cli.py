@@ -1,4 +1,4 @@
-"""``clin-edge label`` and ``clin-edge distill`` as a user meets them."""
+"""``clin-edge distill`` as a user meets it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clin_edge.core.labelled import Labelled, read_labelled
+from clin_edge.core.labelled import Labelled
 from clin_edge.core.notes import Note
 from clin_edge.distill.student import load_student
 from tiny import Done, cli, invented_set, n_threads, tiny_encoder, write_labelled
@@ -36,7 +36,6 @@ licence = "CC0"
 path = "dev.jsonl"
 """
 FEW = invented_set(6)
-TERMS = "id\tname\tsynonyms\tlabel\n1\tmetformin\t\tMEDICATION\n2\tdiabetes\tdm\tDISEASE\n"
 
 
 @pytest.fixture
@@ -70,46 +69,6 @@ def one_line(done: Done, code: int) -> str:
 
 def quiet_about_notes(done: Done) -> bool:
     return not any(word in done.err + done.out for word in ("metformin", "diabetes", "patient"))
-
-
-# --- label ---------------------------------------------------------------------------------------
-
-
-def test_label_writes_a_file_a_teacher_and_says_what_it_found(run, tmp_path: Path) -> None:
-    (tmp_path / "t.tsv").write_text(TERMS)
-    notes = tmp_path / "notes.jsonl"
-    notes.write_text(json.dumps({"id": "a", "text": "metformin, metformin for diabetes"}) + "\n")
-    done = run("label", notes, "-o", tmp_path / "silver", "--teacher", f"terms:{tmp_path}/t.tsv")
-    assert (done.code, done.out) == (0, "")
-    assert done.err == f"{tmp_path}/silver/terms-t.jsonl: 1 DISEASE, 2 MEDICATION\n"
-    (item,) = read_labelled(tmp_path / "silver" / "terms-t.jsonl")
-    assert [e.label for e in item.entities] == ["MEDICATION", "MEDICATION", "DISEASE"]
-
-
-def test_label_keeps_the_labels_asked_for_from_the_columns_named(run, tmp_path: Path) -> None:
-    (tmp_path / "t.tsv").write_text(TERMS)
-    (tmp_path / "notes.csv").write_text("no,words\r\n1,metformin for diabetes\r\n")
-    done = run(
-        *("label", tmp_path / "notes.csv", "--id-column", "no", "--text-column", "words"),
-        *("-o", tmp_path, "--teacher", f"terms:{tmp_path}/t.tsv", "--labels", "DISEASE"),
-    )
-    assert done.code == 0, done.err
-    (item,) = read_labelled(tmp_path / "terms-t.jsonl")
-    assert (item.note.id, [e.label for e in item.entities]) == ("1", ["DISEASE"])
-    assert item.marked == {"DISEASE"}
-
-
-def test_label_tells_in_one_line_what_is_wrong(run, tmp_path: Path) -> None:
-    (tmp_path / "t.tsv").write_text(TERMS)
-    teacher = f"terms:{tmp_path}/t.tsv"
-    absent = tmp_path / "absent.jsonl"
-    message = one_line(run("label", absent, "-o", tmp_path / "o", "--teacher", teacher), 3)
-    assert str(absent) in message
-    assert run("label", absent, "-o", tmp_path / "o").code == 2
-    assert not (tmp_path / "o").exists()
-
-
-# --- distill -------------------------------------------------------------------------------------
 
 
 def test_labelled_notes_alone_make_a_student(run, encoder: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from clin_edge.core.labelled import Labelled
 from clin_edge.core.predict import Predictor
 from clin_edge.distill.dataset import LOWEST, allowed_tags, make_examples, marks_all
-from clin_edge.distill.kept_soft import KEY_FILE, SOFT_FILE, kept_soft_labels
+from clin_edge.distill.kept_soft import kept_soft_labels
 from clin_edge.distill.lessons import Lessons
 from clin_edge.distill.soft import soft_labels, student_teacher
 from tiny import invented_set, tiny_recipe, tiny_student
@@ -55,11 +55,13 @@ def test_a_second_call_asks_nobody_and_gives_the_same(tmp_path: Path) -> None:
     )
     assert same(kept(tmp_path / "run", session), first)
     assert session.asked == asked
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {SOFT_FILE, KEY_FILE}
+    assert [path.suffix for path in (tmp_path / "run").iterdir()] == [".float16"]
 
 
-@pytest.mark.parametrize("change", ["notes", "order", "teacher", "no key"])
-def test_of_something_else_or_half_of_it_they_are_asked_anew(change: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", ["notes", "order", "teacher"])
+def test_of_something_else_they_are_asked_anew_and_what_was_kept_stays(
+    change: str, tmp_path: Path
+) -> None:
     kept(tmp_path, ToySession(context=True))
     notes, who = NOTES, {}
     match change:
@@ -67,18 +69,33 @@ def test_of_something_else_or_half_of_it_they_are_asked_anew(change: str, tmp_pa
             notes = NOTES[:-1]
         case "order":
             notes = NOTES[::-1]
-        case "teacher":
+        case _:
             who = {"identity": "two"}
-        case _:  # killed while it wrote
-            (tmp_path / KEY_FILE).unlink()
-            whole = (tmp_path / SOFT_FILE).read_bytes()
-            (tmp_path / SOFT_FILE).write_bytes(whole[: len(whole) // 2])
     session = Counting()
     rows = kept(tmp_path, session, notes, **who)
     assert session.asked > 0
     assert same(
         rows, list(soft_labels(notes, ENCODER, SCHEME, [teacher(ToySession(context=True))]))
     )
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_is_not_whole_does_not_count(tmp_path: Path) -> None:
+    class Dying(Counting):
+        def run(self, batch: Any) -> Any:
+            if self.asked == 2:
+                raise KeyboardInterrupt
+            return super().run(batch)
+
+    many = [item.note for item in invented_set(400)]
+    with pytest.raises(KeyboardInterrupt):
+        kept(tmp_path, Dying(), many)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
+    session = Counting()
+    rows = kept(tmp_path, session, many)
+    assert session.asked > 2
+    assert same(rows, list(soft_labels(many, ENCODER, SCHEME, [teacher(ToySession(context=True))])))
+    assert [path.suffix for path in tmp_path.iterdir()] == [".float16"]
 
 
 def test_a_student_is_known_by_its_weights_pieces_and_windows(tmp_path: Path) -> None:
