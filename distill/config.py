@@ -81,7 +81,8 @@ class TrainSettings:
     ``attention_dropout`` 0 makes a step on a CPU a quarter shorter; ``dropout`` is that of all
     else, ``false`` for what the encoder brings. ``hide`` is the share of word pieces shown as the
     mask token, others in each epoch. ``clip_norm`` may be ``false``. ``bfloat16`` computes in half
-    the bits on a CPU too, as on a GPU it always does.
+    the bits on a CPU too, as on a GPU it always does. ``rounded`` lets linear layers compute with
+    inputs and weights rounded as INT8 rounds them, so that the student learns to bear it.
     ``layer_decay`` multiplies the rate from each layer to the one below it.
     ``patience``: stop after so many epochs without a better dev score; ``stop_after`` so many in
     any case, with the rates of all ``epochs``.
@@ -101,6 +102,7 @@ class TrainSettings:
     dropout: float | None = None
     hide: float = 0.0
     bfloat16: bool = False
+    rounded: bool = False
     batch_tokens: int = 2048
     patience: int | None = None
     stop_after: int | None = None

@@ -44,6 +44,7 @@ from clin_edge.distill.optimization import (
     take_step,
     use_fast_attention,
 )
+from clin_edge.distill.rounding import round_while_training
 from clin_edge.distill.sampling import (
     count_sentences,
     drop_empty_sentences,
@@ -144,6 +145,8 @@ def train(
         guide = Guide(load_student(soft_from[0]), student, device)
     tagger = start_tagger(recipe, student, guide).to(device)
     use_fast_attention(student.model, device, bfloat16=settings.bfloat16)
+    if settings.rounded:
+        round_while_training(student.model)
     plan = [lessons.batches(epoch) for epoch in range(settings.epochs)]
     n_steps, pad_id = sum(map(len, plan)), student.encoder.pad_id
     groups = parameter_groups(

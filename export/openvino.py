@@ -20,6 +20,7 @@ import torch
 
 from clin_edge.core.batching import Batch
 from clin_edge.core.errors import InputError
+from clin_edge.distill.rounding import SMOOTH_QUANT
 from clin_edge.distill.student import Student
 
 INPUTS = ("input_ids", "attention_mask")
@@ -79,7 +80,7 @@ class Int8Settings:
 
     preset: str = "mixed"
     overflow_fix: str = "enable"
-    smooth_quant: float = 0.8
+    smooth_quant: float = SMOOTH_QUANT
     float_layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

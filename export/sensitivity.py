@@ -11,12 +11,12 @@ import torch
 
 from clin_edge.core.batching import Batch
 from clin_edge.core.errors import InputError
+from clin_edge.distill.rounding import WEIGHT_STEPS, fit_grid
 from clin_edge.distill.student import Student
 from clin_edge.export.openvino import Int8Settings
 
 N_WINDOWS = 16
-_ACTIVATION_STEPS = 255
-_WEIGHT_STEPS = {"enable": 64, "first_layer_only": 127, "disable": 127}
+_WEIGHT_STEPS = {"enable": WEIGHT_STEPS, "first_layer_only": 127, "disable": 127}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,23 +67,16 @@ def quantised(
 ) -> Iterator[None]:
     """Let one layer compute with rounded inputs and weights; inputs (N, I) set the range."""
     weight = layer.weight.data
-    alpha = settings.smooth_quant
-    large, heavy = inputs.abs().amax(0).clamp(min=1e-5), weight.abs().amax(0).clamp(min=1e-5)
-    shift = large**alpha / heavy ** (1 - alpha)
-    steps = _WEIGHT_STEPS[settings.overflow_fix]
-    scaled = weight * shift
-    unit = scaled.abs().amax(1, keepdim=True).clamp(min=1e-12) / steps
-    smooth = inputs / shift
-    low, high = smooth.min().clamp(max=0), smooth.max().clamp(min=0)
-    step = (high - low).clamp(min=1e-12) / _ACTIVATION_STEPS
-    zero = torch.round(-low / step)
-
-    def rounded(_: Any, given: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
-        level = torch.clamp(torch.round(given[0] / shift / step) + zero, 0, _ACTIVATION_STEPS)
-        return ((level - zero) * step,)
-
-    hook = layer.register_forward_pre_hook(rounded)
-    layer.weight.data = torch.clamp(torch.round(scaled / unit), -steps, steps) * unit
+    low, high = inputs.aminmax(dim=0)
+    grid = fit_grid(
+        low,
+        high,
+        weight,
+        smooth_quant=settings.smooth_quant,
+        weight_steps=_WEIGHT_STEPS[settings.overflow_fix],
+    )
+    hook = layer.register_forward_pre_hook(lambda _, given: (grid.inputs(given[0]),))
+    layer.weight.data = grid.weight
     try:
         yield
     finally:
