@@ -40,7 +40,7 @@ check: .venv-dev/.done ## formatter, linter, types and layers; silent when all i
 
 # The paths of recipes begin in build/data: the corpora in DATA, and what teachers say of its notes.
 model: .venv-dev/.done build/default/model.safetensors build/data/calibrate.jsonl ## train both bundles from DATA=... and put them in runtime/; ARGS=--bfloat16 where the CPU has it
-	$(call pack,build/default,$(RECIPE)) --float-layers 1 -o build/default-bundle
+	$(call pack,build/default,$(RECIPE)) --preset performance -o build/default-bundle
 	rm -rf runtime/model
 	cp -R build/default-bundle runtime/model
 	$(DEV)/python benchmarks/behaviour.py runtime/model --card
@@ -52,12 +52,24 @@ fast: .venv-dev/.done build/fast-bundle/manifest.json ## the smaller bundle alon
 	cp -R build/fast-bundle runtime/fast
 	$(DEV)/python benchmarks/behaviour.py runtime/fast --card
 
-build/default/model.safetensors: build/last/model.safetensors
-	$(DEV)/clin-edge mix build/third build/last --share 0.2 -o build/default
+# Students learn from bundles where they can, which read several times as fast.
+build/default/model.safetensors: build/adapted/model.safetensors build/third-bundle/manifest.json build/fourth-bundle/manifest.json \
+		build/fast-bundle/manifest.json build/data/few.jsonl
+	$(DEV)/clin-edge distill --recipe $(RECIPE) --data build/data --student build/adapted $(foreach teacher,third fourth fast,\
+		--soft-from build/$(teacher)-bundle) --unlabelled build/data/few.jsonl $(ARGS) -o build/default
 
-# The default one learns from bundles, which read several times as fast as their students.
+build/adapted/model.safetensors: build/fourth/model.safetensors build/data/sentences.jsonl
+	$(DEV)/clin-edge adapt build/fourth build/data/sentences.jsonl $(foreach set,bc5cdr/train bc5cdr/dev ncbi_disease/train biored/train \
+		maccrobat2020/train chia/train phee2/train,$(DATA)/labelled/$(set).jsonl) --epochs 1 --learning-rate 4e-4 --seed 6 $(ARGS) -o build/adapted
+
+build/fourth-bundle/manifest.json: build/fourth/model.safetensors build/data/calibrate.jsonl
+	$(call pack,build/fourth,distill/recipes/fourth.toml) --float-layers 1 -o build/fourth-bundle
+
+build/fourth/model.safetensors: build/last/model.safetensors
+	$(DEV)/clin-edge mix build/third build/last --share 0.2 -o build/fourth
+
 build/last/model.safetensors: build/third-bundle/manifest.json build/fast-bundle/manifest.json build/data/named/rxnorm.jsonl
-	$(DEV)/clin-edge distill --recipe $(RECIPE) --data build/data --student build/third --soft-from build/third-bundle \
+	$(DEV)/clin-edge distill --recipe distill/recipes/fourth.toml --data build/data --student build/third --soft-from build/third-bundle \
 		--soft-from build/fast-bundle --unlabelled build/data/more.jsonl $(ARGS) -o build/last
 
 build/fast-bundle/manifest.json: build/fast/model.safetensors build/data/calibrate.jsonl
@@ -115,6 +127,14 @@ build/data/more.jsonl:
 
 build/data/half.jsonl: build/data/more.jsonl
 	awk 'NR % 2 == 0' $< > $@
+
+build/data/few.jsonl: build/data/more.jsonl
+	awk 'NR % 3 == 0' $< > $@
+
+# Half of the sentences, but for the shortest.
+build/data/sentences.jsonl:
+	mkdir -p build/data
+	gzip -dc $(DATA)/unlabelled/pubmed_sentences.jsonl.gz | awk 'NR % 2 == 0 && length > 90' > $@
 
 # What term tables say of the names of drugs there.
 build/data/named/rxnorm.jsonl: build/data/more.jsonl | .venv-dev/.done

@@ -60,6 +60,13 @@ PATH = click.Path(path_type=Path)
     metavar="N",
     help="Keep the N layers that INT8 hurts most in float; each is measured. Slower, nearer.",
 )
+@click.option(
+    "--preset",
+    type=click.Choice(["mixed", "performance"]),
+    default="mixed",
+    show_default=True,
+    help="Of NNCF: performance makes activations symmetric, a little faster.",
+)
 @click.option("--force", is_flag=True, help="Write the bundle though a gate says no; it is marked.")
 @click.option(
     "--recipe",
@@ -91,6 +98,7 @@ def export(
     max_f1_drop: float,
     max_label_drop: float,
     float_layers: int,
+    preset: str,
     force: bool,
     recipe_file: Path | None,
     data: Path | None,
@@ -146,6 +154,7 @@ def export(
         gold=gold,
         tests={spec.title: spec.read(root) for spec in recipe.tests} if recipe else {},
         card=card,
+        int8=Int8Settings(preset=preset),
         limits=Limits(max_f1_drop, max_label_drop),
         force=force,
     )
@@ -156,7 +165,7 @@ def export(
     loaded = load_student(student)
     if int8 and float_layers:
         chosen = choose_float_layers(loaded, order, float_layers, say=say)
-        order = replace(order, int8=replace(Int8Settings(), float_layers=chosen))
+        order = replace(order, int8=replace(order.int8, float_layers=chosen))
     bundle = pack(loaded, out, order, say=say)
     size_mb = sum(map(len, bundle.files.values())) / 1e6
     click.echo(f"{out}: {bundle.id}, {size_mb:.1f} MB, {bundle.manifest.gate['verdict']}", err=True)

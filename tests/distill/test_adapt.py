@@ -154,6 +154,19 @@ def test_a_head_that_is_there_is_used(encoders: dict[str, str], tmp_path: Path) 
     assert not any("cls" in name for name in load_file(tmp_path / "out" / "model.safetensors"))
 
 
+def test_a_student_is_an_encoder_whose_head_is_left_behind(
+    encoders: dict[str, str], tmp_path: Path
+) -> None:
+    scheme = LabelScheme(TYPES)
+    student = new_student(encoders["bert"], scheme, max_tokens=MAX_TOKENS, overlap=8, seed=3)
+    student.save(tmp_path / "student")
+    adapt(str(tmp_path / "student"), FEW, tmp_path / "out", tiny_settings(epochs=1))
+    adapt(encoders["bert"], FEW, tmp_path / "same", tiny_settings(epochs=1))
+    ours, same = (load_file(tmp_path / name / "model.safetensors") for name in ("out", "same"))
+    assert ours.keys() == same.keys()
+    assert all(torch.equal(ours[name], same[name]) for name in same)
+
+
 def test_progress_is_told_while_an_epoch_lasts(encoders, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(adapting, "SAY_EVERY_S", -1.0)
     said: list[str] = []

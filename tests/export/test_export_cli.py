@@ -134,6 +134,7 @@ def test_gold_judges_and_layers_can_stay_in_float(
     out = tmp_path / "bundle"
     done = run(
         *("export", student_folder, "-o", out, "--gate", path, "--float-layers", "2"),
+        *("--preset", "performance"),
         *("--map", "Medication=MEDICATION", "--map", "Disease=DISEASE"),
     )
     assert done.code == 0, done.err
@@ -144,6 +145,7 @@ def test_gold_judges_and_layers_can_stay_in_float(
     assert facts["labels"]["MEDICATION"]["gold"] > 10
     kept = manifest.quantization["openvino"]["float_layers"]
     assert len(kept) == 2
+    assert manifest.quantization["openvino"]["preset"] == "performance"
     assert all(f"in float: {name} " in done.err for name in kept)
     assert manifest.quantization["openvino"]["share_of_numbers_in_8_bits"] < 0.95
     assert done.err.splitlines()[-1].endswith(" MB, passed")
