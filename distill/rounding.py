@@ -6,7 +6,6 @@ with outliers hand part of them to the weights (SmoothQuant, Xiao et al. 2023).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,7 +76,7 @@ def round_while_training(model: torch.nn.Module) -> None:
             layer.forward = _rounding(layer)  # type: ignore[method-assign]
 
 
-def _rounding(layer: torch.nn.Linear) -> Callable[[Tensor], Tensor]:
+def _rounding(layer: torch.nn.Linear) -> Any:
     def forward(values: Tensor) -> Tensor:
         if not layer.training:
             return linear(values, layer.weight, layer.bias)
