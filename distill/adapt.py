@@ -105,14 +105,16 @@ def adapt(
 ) -> dict[str, Any]:
     """Let an encoder learn the language of notes, and write it to ``out`` as a new encoder.
 
-    ``out`` gets the encoder without any head, the tokenizer unchanged, and ``adapted.json``, whose
-    facts are also given back: among them, before learning and after each epoch, the mean loss (in
-    nats) and the accuracy of the guesses in the notes held out. What is needed to go on after a
-    crash lies in ``OUT.training`` until the end; the same call made again ends with the same
-    weights as an unbroken run, on a CPU of the same kind.
+    ``out`` gets the encoder with the head it learnt by, so that adapting it again goes on from
+    there, the tokenizer, and ``adapted.json``, whose facts are also given back: among them, before
+    learning and after each epoch, the mean loss (in nats) and the accuracy of the guesses in the
+    notes held out. What is needed to go on after a crash lies in ``OUT.training`` until the end;
+    the same call made again ends with the same weights as an unbroken run, on a CPU of the same
+    kind.
 
     Args:
-        encoder: A folder or hub id; a head it lacks is made new, tied to its embeddings.
+        encoder: A folder or hub id; a head it lacks is made new, tied to its embeddings, and
+            expects each piece as often as the notes have it.
         notes: Read once, before anything is learnt. A note is held out by its id's hash.
         out: The folder to make.
         settings: How it learns.
@@ -141,6 +143,8 @@ def adapt(
     learnt, held = read_passages(
         notes, reader, special, whole_words=settings.whole_words, held_out=settings.held_out
     )
+    if head_is_new:
+        _expect_frequent_pieces(model, learnt)
 
     work = out.with_name(out.name + ".training")
     checkpoint, adapted = work / "checkpoint", work / "adapted"
@@ -229,9 +233,8 @@ def adapt(
     }
 
     def write(place: Path) -> None:
-        base = model.base_model
-        base.config = given_config
-        base.save_pretrained(place, safe_serialization=True)
+        model.config = given_config
+        model.save_pretrained(place, safe_serialization=True)
         tokenizer.save_pretrained(place)
         text = json.dumps(facts, indent=2, ensure_ascii=False)
         (place / ADAPTED_FILE).write_text(text + "\n", encoding="utf-8")
@@ -266,6 +269,17 @@ def _load(encoder: str, settings: AdaptSettings) -> tuple[Any, Any, Any, bool]:
             raise ValueError("its tokenizer has no mask token")
     check_room(encoder, config, settings.max_tokens)
     return model, tokenizer, given, bool(lost)
+
+
+def _expect_frequent_pieces(model: Any, learnt: Passages) -> None:
+    """Let a new head begin with how often each piece stands in the text: its bias, log odds."""
+    bias = model.get_output_embeddings().bias
+    if bias is not None:
+        counts = np.ones(len(bias))
+        for passage in learnt.windows:
+            np.add.at(counts, passage.ids, 1)
+        with torch.no_grad():
+            bias.copy_(torch.from_numpy(np.log(counts / counts.mean())))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
