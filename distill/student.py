@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForTokenClassification
 
-from clin_edge.core.batching import Batch, Logits
+from clin_edge.core.batching import Batch, Logits, Session
 from clin_edge.core.crf import CRF_FILE, CrfTables
 from clin_edge.core.encode import Encoder
 from clin_edge.core.labels import LabelScheme
@@ -106,7 +106,7 @@ class Tagger(torch.nn.Module):
         return self.crf.tables(first_pieces=self.first_pieces) if self.crf is not None else None
 
 
-class TorchSession:
+class TorchSession(Session):
     """Runs a student in torch, in float: the reference the exported model is held against."""
 
     def __init__(self, model: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnxruntime as ort
 
-from clin_edge.core.batching import Batch, Logits
+from clin_edge.core.batching import Batch, Logits, Session
 from clin_edge.core.bundle import Bundle
 from clin_edge.core.errors import BundleError
 from clin_edge.runtime.ports import check_ports
@@ -15,7 +15,7 @@ from clin_edge.runtime.ports import check_ports
 _EXACT_PRODUCTS = ("session.x64quantprecision", "1")
 
 
-class OrtSession:
+class OrtSession(Session):
     """Runs ``model.onnx`` on the CPU, one batch at a time.
 
     The memory arena is off: it would grow to the largest batch ever met and stay there.

@@ -247,7 +247,7 @@ def golden_notes(bundle: Bundle) -> list[Labelled]:
     return list(items.values())
 
 
-class _Padded:
+class _Padded(Session):
     """A session that sees each batch with up to ``more`` columns of padding added."""
 
     def __init__(self, session: Session, more: int, encoder: Encoder) -> None:

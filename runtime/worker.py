@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from clin_edge.core.batching import Batch, Logits, Session
+from clin_edge.core.batching import Batch, Logits, Pending, Session
 from clin_edge.core.bundle import Bundle
 from clin_edge.core.errors import BundleError, ClinEdgeError
 from clin_edge.core.manifest import MODEL_FILES
@@ -113,16 +113,21 @@ def _without_model(bundle: Bundle) -> Bundle:
     return replace(bundle, files=kept)
 
 
-class _Beating:
+class _Beating(Session):
     """A session that tells before each batch that it lives."""
 
     def __init__(self, session: Session, beat: Callable[[bytes], None]) -> None:
+        self.at_once = session.at_once
         self._session = session
         self._beat = beat
 
     def run(self, batch: Batch) -> Logits:
         self._beat(b"")
         return self._session.run(batch)
+
+    def start(self, batch: Batch) -> Pending:
+        self._beat(b"")
+        return self._session.start(batch)
 
 
 def _listen(given: IO[bytes], told: queue.Queue[tuple[bytes, bytes]]) -> None:

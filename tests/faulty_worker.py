@@ -2,12 +2,14 @@
 
 A text that holds HANG never comes to an end, GREEDY takes memory without end, SEGV kills the
 process, RAISE raises with the text as message; LATE- before any of them does so when the network
-runs, where nobody can tell which note it was.
+runs, where nobody can tell which note it was, and NEXT- when the next note is encoded, if there is
+one, while the network is busy with this: that one is suspected.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import time
@@ -41,24 +43,29 @@ def act(poison: str, text: str) -> None:
 def main() -> None:
     """Serve as the real worker does."""
     encode: Any = Encoder.encode
-    run: Any = Predictor._run
+    planned: Any = Predictor._planned
+    before = ""
 
     def poisoned_encode(self: Encoder, note: Note) -> Encoded:
+        nonlocal before
         for poison in _POISON:
-            if poison in note.text and f"LATE-{poison}" not in note.text:
+            if f"NEXT-{poison}" in before:
+                act(poison, before)
+            if re.search(f"(?<!-){poison}", note.text):
                 act(poison, note.text)
+        before = note.text
         return encode(self, note)
 
-    def poisoned_run(self: Predictor, waiting: Any) -> Any:
+    def poisoned_planned(self: Predictor, waiting: Any) -> Any:
         for note, _ in waiting:
             for poison in _POISON:
-                if f"LATE-{poison}" in note.text:
+                if re.search(f"-{poison}", note.text):
                     beat(self)
                     act(poison, note.text)
-        return run(self, waiting)
+        return planned(self, waiting)
 
     Encoder.encode = poisoned_encode  # type: ignore[method-assign]
-    Predictor._run = poisoned_run  # type: ignore[method-assign]
+    Predictor._planned = poisoned_planned  # type: ignore[method-assign]
     worker.main()
 
 

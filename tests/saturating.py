@@ -46,7 +46,7 @@ NOTES = tuple(
 )
 
 
-class ToyNumpy:
+class ToyNumpy(Session):
     """The network of ``toy_bundle`` without an engine."""
 
     def run(self, batch: Batch) -> Logits:
@@ -54,7 +54,7 @@ class ToyNumpy:
         return toy_logits(batch)
 
 
-class SaturatingNumpy:
+class SaturatingNumpy(Session):
     """The float network that is to be quantised, without an engine."""
 
     def run(self, batch: Batch) -> Logits:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from clin_edge.cli import main
-from clin_edge.core.batching import Batch
+from clin_edge.core.batching import Batch, Session
 from clin_edge.core.encode import Encoder
 from clin_edge.core.errors import ClinEdgeError
 from clin_edge.core.notes import Note
@@ -106,7 +106,7 @@ def test_no_word_of_a_note_is_on_stderr_or_in_a_log(
 def break_session(monkeypatch, change: Callable[[np.ndarray, Batch], object]) -> None:
     """Let both engines' sessions answer what ``change`` makes of a toy answer."""
 
-    class Broken:
+    class Broken(Session):
         name = "broken 1"
 
         def __init__(self, *_: object, **__: object) -> None:

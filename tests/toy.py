@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from clin_edge.core.batching import Batch
+from clin_edge.core.batching import Batch, Session
 from clin_edge.core.bundle import Bundle, write_bundle
 from clin_edge.core.crf import CrfTables
 from clin_edge.core.encode import Encoder
@@ -116,7 +116,7 @@ def toy_crf(*, first_pieces: bool = False, constrained: bool = True) -> CrfTable
     return CrfTables(tables[2:], tables[0], tables[1], first_pieces, constrained)
 
 
-class ToySession:
+class ToySession(Session):
     """A network whose logits are a fixed function of each token, whatever the padding.
 
     With ``context`` they also depend on the token's neighbours and its place in the window, as a

@@ -57,6 +57,7 @@ class Rounds:
     _reads: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     _speeds: dict[str, list[float]] = field(default_factory=dict)
     _waits: dict[int, list[list[float]]] = field(default_factory=dict)
+    _engine_s: list[float] = field(default_factory=list)
     _joules: list[float | None] = field(default_factory=list)
     _taken: dict[str, int] = field(default_factory=dict)
 
@@ -88,7 +89,10 @@ class Rounds:
         said = self._speed_values(self.own.name)
         said["notes_per_s"] = [n_notes / read["seconds"] for read in reads]
         said["cores_busy"] = [read["cpu_s"] / read["seconds"] for read in reads]
-        said["outside_engine_fraction"] = [1 - r["engine_s"] / r["seconds"] for r in reads]
+        said["outside_engine_fraction"] = [
+            1 - engine_s / read["seconds"]
+            for engine_s, read in zip(self._engine_s, reads, strict=True)
+        ]
         said["positions_per_token"] = [read["positions"] / n_tokens for read in reads]
         joules = [used for used in self._joules if used is not None]
         said["energy_j_per_1000_notes"] = [1000 * used / n_notes for used in joules]
@@ -150,6 +154,7 @@ class Rounds:
         answer = self._read(subject, self._taken[subject.name])
         if subject is self.own:
             self._joules.append(meter.joules())
+            self._engine_s.append(subject.ask({"again": True})["seconds"])
         self._reads.setdefault(subject.name, []).append(answer)
 
     def _read(self, subject: Subject, n: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from clin_edge.core.batching import Batch, Logits
+from clin_edge.core.batching import Batch, Logits, Session
 from clin_edge.core.notes import Note
 from clin_edge.core.predict import Predictor, Reading
 from clin_edge.core.repeats import Repeats
@@ -16,7 +16,7 @@ B = "no fever, no cough " * 4
 CHART = [A, f"{A}\n\n{B}", f"{B}\n\n{A}", f"{A}\n\n{B}\n\n{A}", "new text " * 9, A]
 
 
-class Counting:
+class Counting(Session):
     def __init__(self) -> None:
         self.windows = 0
         self._session = ToySession()

@@ -25,10 +25,13 @@ class Played:
         self._log = log
         self._seconds = list(seconds)
         self._left = fails_after
+        self._last = 0.0
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any]:
         if "singly" in question:
             return {"seconds": [0.001, 0.003]}
+        if "again" in question:
+            return {"seconds": 0.75 * self._last}
         if "at_least_s" in question:
             self._log.append(self.name)
             return {"tokens": 1000, "seconds": self._seconds[0]}
@@ -37,11 +40,10 @@ class Played:
             raise SubjectError(f"{self.name}: it fell over")
         self._log.append(f"{self.name}*{len(question['read'])}")
         each = self._seconds[0] if len(self._seconds) == 1 else self._seconds.pop(0)
-        seconds = each * len(question["read"])
+        seconds = self._last = each * len(question["read"])
         return {
             "seconds": seconds,
             "cpu_s": 1.5 * seconds,
-            "engine_s": 0.75 * seconds,
             "positions": 180 * len(question["read"]),
             "peak_memory_bytes": 1000,
         }

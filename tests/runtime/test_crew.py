@@ -123,6 +123,15 @@ def test_a_bad_note_that_nobody_can_point_at_is_found_by_halves(order) -> None:
 
 
 @pytest.mark.usefixtures("faulty")
+def test_a_note_that_is_wrongly_suspected_is_read(order) -> None:
+    """A process can die of one note's batch while it encodes another note."""
+    notes = spoilt(9, n2="NEXT-QUIT", n8="NEXT-SEGV")
+    records, aside, _ = read(order, [notes], workers=2)
+    assert sorted(aside) == [("n2", "crash"), ("n8", "crash")]
+    assert records == [r for r in alone(order, notes) if r["id"] not in ("n2", "n8")]
+
+
+@pytest.mark.usefixtures("faulty")
 @pytest.mark.parametrize("poison", ["SEGV", "RAISE"])
 def test_where_every_note_fails_the_run_fails(order, poison: str, monkeypatch) -> None:
     monkeypatch.setattr(crew_module, "_HOPELESS", 3)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from clin_edge.core.batching import Batch
+from clin_edge.core.batching import Batch, Session
 from clin_edge.core.errors import InputError
 from clin_edge.core.labelled import Labelled
 from clin_edge.core.labels import LabelScheme
@@ -217,7 +217,7 @@ def test_a_limit_is_a_share(limit: float) -> None:
 # --- bundles -------------------------------------------------------------------------------------
 
 
-class Numpy:
+class Numpy(Session):
     """The toy network without an engine."""
 
     def run(self, batch: Batch):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from clin_edge.core.batching import Batch
+from clin_edge.core.batching import Batch, Session
 from clin_edge.core.crf import CRF_FILE
 from clin_edge.core.errors import BundleError, MissingInstallError
 from clin_edge.core.labels import LabelScheme
@@ -54,7 +54,7 @@ def made(request: pytest.FixtureRequest, folder: Path) -> Pipeline:
     return Pipeline.from_bundle(folder, engine=request.param, threads=1)
 
 
-class Numpy:
+class Numpy(Session):
     """The toy network without an engine."""
 
     def run(self, batch: Batch):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clin_edge.core.batching import Batch, Logits
+from clin_edge.core.batching import Batch, Logits, Session
 from clin_edge.core.bundle import Bundle
 from clin_edge.core.crf import CRF_FILE
 from clin_edge.core.errors import BundleError, MissingInstallError
@@ -37,7 +37,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return toy_bundle(folder, *BOTH, files={"golden.jsonl": golden(ToyNumpy())})
 
 
-class Odd:
+class Odd(Session):
     """The toy network, its logits changed by ``change(logits, batch, number of the call)``."""
 
     def __init__(self, change: Callable[[Logits, Batch, int], object]) -> None:

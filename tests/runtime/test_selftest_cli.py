@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from clin_edge.core.batching import Session
 from clin_edge.core.errors import BundleError, GateError, MissingInstallError
 from clin_edge.runtime.pipeline import open_default_or
 from clin_edge.runtime.selftest_cli import selftest
@@ -113,7 +114,7 @@ def test_answers_that_change_end_with_7_and_name_the_engine_that_passed(dynamic:
 def test_a_network_without_numbers_ends_with_7(good: Path, monkeypatch) -> None:
     from clin_edge.runtime import selftest as module
 
-    class Broken:
+    class Broken(Session):
         def run(self, batch):
             return ToyNumpy().run(batch) * float("nan")
 

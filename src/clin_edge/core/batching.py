@@ -6,7 +6,7 @@ answer does not either.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,12 +40,27 @@ class Batch:
             raise ValueError(f"a batch needs (B, T) ids and mask and B rows, got {shape}")
 
 
+Pending = Callable[[], Logits]
+"""Waits for the logits of a batch that is under way."""
+
+
 class Session(Protocol):
-    """What runs the network: OpenVINO, onnxruntime, or torch while training."""
+    """What runs the network: OpenVINO, onnxruntime, or torch while training.
+
+    Attributes:
+        at_once: How many batches are under way at most: 1 if ``start`` answers before it returns.
+    """
+
+    at_once: int = 1
 
     def run(self, batch: Batch) -> Logits:
         """Give the logits (B, T, C) of a batch; real tokens' rows do not depend on padding."""
         ...
+
+    def start(self, batch: Batch) -> Pending:
+        """Begin with a batch; call what is given, once, to have its logits (B, T, C)."""
+        logits = self.run(batch)
+        return lambda: logits
 
 
 def bucket_length(length: int, *, longest: int) -> int:
