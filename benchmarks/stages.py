@@ -2,7 +2,8 @@
 
     python benchmarks/stages.py NOTES -n 100 -o benchmarks/results/stages.json
 
-One process, the default bundle or --bundle; what is not in a stage of its own (batches, stitching,
+One process with one thread, so that nothing happens beside the network; the default bundle or
+--bundle; what is not in a stage of its own (batches, stitching,
 decoding) is in "windows and decoding". Passages that were read before are read again.
 """
 
@@ -20,12 +21,12 @@ from typing import Any
 
 from throughput import machine
 
+from clin_edge.core.batching import Batch, Logits, Session
 from clin_edge.core.encode import Encoder
 from clin_edge.core.notes import Note, read_notes
 from clin_edge.core.records import Record
 from clin_edge.runtime import context
-from clin_edge.runtime.pipeline import Pipeline
-from clin_edge.runtime.threads import usable_threads
+from clin_edge.runtime.pipeline import Pipeline, open_default_or, open_session
 
 
 class Clock:
@@ -48,6 +49,17 @@ class Clock:
         pull = self.around(name, next)
         while (item := pull(items, None)) is not None:
             yield item
+
+
+class Timed(Session):
+    """A session whose batches are timed, one after another."""
+
+    def __init__(self, session: Session, clock: Clock) -> None:
+        self._timed = clock.around("network", session.run)
+
+    def run(self, batch: Batch) -> Logits:
+        logits: Logits = self._timed(batch)
+        return logits
 
 
 def main() -> None:
@@ -73,9 +85,9 @@ def main() -> None:
     rounds: list[dict[str, float]] = []
     for n in range(args.rounds + 1):
         # A new one each time: words that were met before are cut faster.
-        pipeline = Pipeline.from_bundle(args.bundle, threads=usable_threads(), reuse=False)
-        session = pipeline.predictor._session
-        session.run = clock.around("network", session.run)  # type: ignore[method-assign]
+        bundle = open_default_or(args.bundle)
+        session = open_session(bundle, engine="auto", threads=1)
+        pipeline = Pipeline(bundle, Timed(session, clock))
         clock.seconds.clear()
         began = time.perf_counter()
         with place.with_suffix(".out").open("w", encoding="utf-8") as out:
@@ -96,6 +108,7 @@ def main() -> None:
         "machine": here,
         "bundle": pipeline.bundle.id,
         "engine": session.name,
+        "engine_threads": 1,
         "notes": len(notes),
         "words": words,
         "us_per_word": stages,
