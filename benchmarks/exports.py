@@ -155,8 +155,9 @@ def bert_base(folder: Path) -> Path:
     torch.manual_seed(0)
     bundle = open_default_or(None)
     scheme = LabelScheme(("MEDICATION", "DISEASE", "SYMPTOM"))
-    config = BertConfig(vocab_size=30_522, num_labels=len(scheme.tags))
     tokenizer = bundle.files["tokenizer.json"]
+    pieces = len(json.loads(tokenizer)["model"]["vocab"])
+    config = BertConfig(vocab_size=pieces, num_labels=len(scheme.tags))
     Student(BertForTokenClassification(config), tokenizer, scheme, 256, 32, {}).save(folder)
     return folder
 

@@ -45,7 +45,7 @@ def known_scores(report: Mapping[str, Any], others: Mapping[str, float]) -> dict
 
 
 def plot(report: Mapping[str, Any], scores: Mapping[str, float], path: Path) -> None:
-    """Write a PNG: bars of words a second, and beside them a point for each known score.
+    """Write a PNG: bars of words a second, and beside them points if two scores or more are known.
 
     Raises:
         MissingInstallError: If matplotlib is not installed.
@@ -56,8 +56,9 @@ def plot(report: Mapping[str, Any], scores: Mapping[str, float], path: Path) -> 
 
     speeds = _speeds(report)
     known = {name: scores[name] for name in speeds if name in scores}
-    figure = Figure(figsize=(11 if known else 7, 1.6 + 0.4 * len(speeds)), layout="constrained")
-    axes = figure.subplots(1, 2 if known else 1, squeeze=False)[0]
+    compared = len(known) > 1  # one point says nothing
+    figure = Figure(figsize=(11 if compared else 7, 1.6 + 0.4 * len(speeds)), layout="constrained")
+    axes = figure.subplots(1, 2 if compared else 1, squeeze=False)[0]
     names = sorted(speeds, key=lambda name: speeds[name]["median"])
     middle = [speeds[name]["median"] for name in names]
     spread = [
@@ -68,7 +69,7 @@ def plot(report: Mapping[str, Any], scores: Mapping[str, float], path: Path) -> 
     axes[0].bar_label(bars, fmt="{:,.0f}", padding=4)
     axes[0].set_xlabel("words per second (median, lowest to highest)")
     axes[0].margins(x=0.2)
-    if known:
+    if compared:
         for name, score in known.items():
             axes[1].scatter(speeds[name]["median"], score, color=_colour(name))
             place = (speeds[name]["median"], score)

@@ -45,11 +45,16 @@ def test_a_score_that_cannot_be_read_is_none() -> None:
         assert known_scores(report, {}) == {}
 
 
-@pytest.mark.parametrize("scores", [{}, {OWN: 0.875, "transformers": 0.861, "nobody": 0.5}])
-def test_a_picture_is_drawn(scores: dict[str, float], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("scores", "wide"),
+    [({}, 1050), ({OWN: 0.875}, 1050), ({OWN: 0.875, "transformers": 0.861, "nobody": 0.5}, 1650)],
+)
+def test_a_picture_is_drawn(scores: dict[str, float], wide: int, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="drawing is an optional install")
     place = tmp_path / "speed.png"
     plot(a_report(), scores, place)
-    assert place.read_bytes().startswith(b"\x89PNG")
+    content = place.read_bytes()
+    assert content.startswith(b"\x89PNG")
+    assert int.from_bytes(content[16:20]) == wide  # with points beside the bars, or without
     with pytest.raises(InputError, match="cannot be written"):
         plot(a_report(), scores, tmp_path / "nowhere" / "speed.png")
