@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clin_edge.core import predict
 from clin_edge.core import windows as core_windows
-from clin_edge.core.batching import Batch, Logits, Pending, Session
+from clin_edge.core.batching import Batch, Session
 from clin_edge.core.crf import CrfTables, find_entities
 from clin_edge.core.decode import read_entities
 from clin_edge.core.errors import ClinEdgeError, CoverageError
 from clin_edge.core.labels import LabelScheme
 from clin_edge.core.notes import Note
 from clin_edge.core.predict import LOOKAHEAD_BATCHES, Coverage, Predictor, Reading
-from clin_edge.core.repeats import Repeats
 from clin_edge.core.windows import Window
 from strategies import notes, texts
 from toy import ToySession, toy_crf, toy_encoder, toy_scheme
@@ -30,26 +27,6 @@ HEADS = pytest.mark.parametrize("crf", CRFS, ids=["linear", "crf"])
 KINDS = pytest.mark.parametrize("kind", ["wordpiece", "bytes"])
 BATCH_TOKENS = st.sampled_from([1, 16, 33, 64, 100, 4096])
 LONG = Note("long", "patient takes metformin and aspirin daily. " * 6)
-
-
-class Several(ToySession):
-    """Has up to ``at_once`` batches under way; remembers the most that were, and who was told."""
-
-    def __init__(self, at_once: int) -> None:
-        super().__init__(context=True)
-        self.at_once = at_once
-        self.under_way = self.most = self.n_told = 0
-
-    def start(self, batch: Batch) -> Pending:
-        self.under_way += 1
-        self.most = max(self.most, self.under_way)
-
-        def told() -> Logits:
-            self.under_way -= 1
-            self.n_told += 1
-            return self.run(batch)
-
-        return told
 
 
 def predictor(
@@ -296,110 +273,6 @@ def test_what_stands_in_the_padding_means_nothing() -> None:
 
 
 # --- lazily --------------------------------------------------------------------------------------
-
-
-def several(at_once: int, **settings: Any) -> tuple[Several, Predictor]:
-    session = Several(at_once)
-    return session, Predictor(toy_encoder(), SCHEME, session, **settings)
-
-
-@given(
-    written=notes(4, 15),
-    at_once=st.integers(1, 5),
-    batch_tokens=BATCH_TOKENS,
-    crf=st.sampled_from(CRFS),
-    reuse=st.booleans(),
-)
-def test_answers_are_the_same_with_several_batches_under_way(
-    written, at_once, batch_tokens, crf, reuse
-) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(predict, "LOOKAHEAD_BATCHES", 2)  # so that groups meet
-        session, work = several(
-            at_once, batch_tokens=batch_tokens, crf=crf, repeats=Repeats() if reuse else None
-        )
-        readings = list(work.read(written))
-    assert [reading.note for reading in readings] == written
-    assert answers(iter(readings)) == answers(predictor(crf=crf).read(written))
-    assert (session.under_way, session.most <= at_once) == (0, True)
-
-
-def test_the_next_notes_are_encoded_while_batches_are_under_way(monkeypatch) -> None:
-    monkeypatch.setattr(predict, "LOOKAHEAD_BATCHES", 4)
-    session, work = several(3, batch_tokens=64)
-    busy: list[int] = []
-
-    def watched() -> Iterator[Note]:
-        for i in range(60):
-            busy.append(session.under_way)
-            yield Note(f"n{i}", LONG.text)
-
-    assert len(list(work.read(watched()))) == 60
-    first = busy.index(2)
-    assert busy == [0] * first + [2] * (60 - first)
-    assert session.most == 3
-
-
-@pytest.mark.parametrize("how", ["left", "notes", "network"])
-def test_batches_under_way_are_waited_for_whatever_happens(how: str, monkeypatch) -> None:
-    monkeypatch.setattr(predict, "LOOKAHEAD_BATCHES", 4)
-    session, work = several(3, batch_tokens=64)
-
-    def given_notes() -> Iterator[Note]:
-        for i in range(60):
-            if how == "notes" and i == 40:
-                raise RuntimeError("no more")
-            yield Note(f"n{i}", LONG.text)
-
-    if how == "network":
-        run = session.run
-
-        def failing(batch: Batch) -> Logits:
-            if session.n_told > 5:
-                raise RuntimeError("no more")
-            return run(batch)
-
-        session.run = failing  # type: ignore[method-assign]
-    readings = work.read(given_notes())
-    if how == "left":
-        next(readings)
-        assert session.under_way
-        readings.close()
-    else:
-        read: list[Reading] = []
-        with pytest.raises(RuntimeError, match="no more"):
-            read.extend(readings)
-        assert how == "network" or len(read) == 40
-    assert session.under_way == 0
-
-
-def test_two_walks_may_share_a_session() -> None:
-    _, work = several(3, batch_tokens=64)
-    texts_ = [LONG.text[i:] for i in range(40)]
-    alone = [reading.entities for reading in work.read(Note("n", text) for text in texts_)]
-    pairs = zip(
-        work.read(Note("n", text) for text in texts_),
-        work.read(Note("n", text) for text in reversed(texts_)),
-        strict=True,
-    )
-    both = [(one.entities, other.entities) for one, other in pairs]
-    assert both == list(zip(alone, reversed(alone), strict=True))
-
-
-def test_notes_without_windows_do_not_pile_up_behind_a_batch() -> None:
-    _, work = several(3, batch_tokens=64)
-    pulled = 0
-
-    def given_notes() -> Iterator[Note]:
-        nonlocal pulled
-        yield Note("first", "pain")
-        for pulled in range(1, 100_001):
-            yield Note(f"n{pulled}", "")
-
-    readings = work.read(given_notes())
-    for n_read in range(100):
-        next(readings)
-        assert pulled - n_read < 2 * LOOKAHEAD_BATCHES * 64
 
 
 @HEADS
