@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from clin_edge.core.encode import Encoder
 from clin_edge.core.labels import LabelScheme
 from clin_edge.core.notes import Note
-from clin_edge.distill.soft import SoftTeacher, soft_labels
+from clin_edge.distill.soft import SoftTeacher, says, together
 
 
 def kept_soft_labels(
@@ -25,14 +25,17 @@ def kept_soft_labels(
 ) -> Iterator[NDArray[np.float16]]:
     """Give what ``soft_labels`` gives; of a second call with the same notes and teachers, at once.
 
-    ``folder`` gets the rows of all notes in a file named by the hash of all that decides them, once
-    they are whole.
+    ``folder`` gets, for each teacher, a file of the rows of all notes, once they are whole. It is
+    named by the hash of all that decides them: notes and teacher, not who learns from it.
     """
-    path = folder / f"soft-{_key(notes, encoder, scheme, teachers)[:32]}.float16"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(path, soft_labels(notes, encoder, scheme, teachers))
-    return _read(path, (len(encoder.encode(note).ids) for note in notes), len(scheme.tags))
+    kept = []
+    for teacher in teachers:
+        path = folder / f"soft-{_key(notes, teacher)[:32]}.float16"
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            _write(path, says(teacher, notes))
+        kept.append(_read(path, notes, teacher))
+    return together(notes, encoder, scheme, teachers, kept)
 
 
 def _write(path: Path, said: Iterable[NDArray[np.float16]]) -> None:
@@ -45,20 +48,18 @@ def _write(path: Path, said: Iterable[NDArray[np.float16]]) -> None:
     part.replace(path)
 
 
-def _read(path: Path, lengths: Iterable[int], n_tags: int) -> Iterator[NDArray[np.float16]]:
+def _read(path: Path, notes: Iterable[Note], teacher: SoftTeacher) -> Iterator[NDArray[np.float16]]:
+    n_tags = len(teacher.scheme.tags)
     with path.open("rb") as file:
-        for n_tokens in lengths:
+        for note in notes:
+            n_tokens = len(teacher.predictor.encoder.encode(note).ids)
             content = file.read(2 * n_tokens * n_tags)
             yield np.frombuffer(content, dtype="<f2").reshape(n_tokens, n_tags)
 
 
-def _key(
-    notes: Sequence[Note], encoder: Encoder, scheme: LabelScheme, teachers: Sequence[SoftTeacher]
-) -> str:
-    digest = hashlib.sha256(" ".join(scheme.tags).encode())
+def _key(notes: Sequence[Note], teacher: SoftTeacher) -> str:
+    digest = hashlib.sha256(teacher.identity.encode())
     for note in notes:
-        digest.update(encoder.encode(note).ids.tobytes())
-        digest.update(note.text.encode())
-    for teacher in teachers:
-        digest.update(teacher.identity.encode())
+        text = note.text.encode()
+        digest.update(len(text).to_bytes(8, "little") + text)
     return digest.hexdigest()

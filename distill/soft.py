@@ -53,40 +53,72 @@ def soft_labels(
 ) -> Iterator[NDArray[np.float16]]:
     """Read notes with ``teachers``, lazily and in order; give log-probabilities (N, C) of each.
 
-    Rows are the tokens of ``encoder.encode(note)``, columns the tags of ``scheme``, and what the
-    teachers think is the mean of their probabilities. Each reads with windows and a tokenizer of
-    its own, see ``realign``; a CRF gives the probability of each tag over all tag sequences of the
-    note. No value is below ``LOWEST``; float16 leaves a row's sum within ln(C) / 2048 of 1.
+    It is ``together`` of what each says. Each reads with windows and a tokenizer of its own.
 
     Raises:
         InputError: If a teacher has other labels than ``scheme``.
     """
-    streams = zip(itertools.tee(notes, len(teachers)), teachers, strict=True)
-    thoughts = [_of_one(stream, encoder, scheme, teacher) for stream, teacher in streams]
-
-    def mean(rows: tuple[NDArray[np.float32], ...]) -> NDArray[np.float16]:
-        together: NDArray[np.float32] = np.logaddexp.reduce(rows, axis=0) - np.log(len(rows))
-        return np.maximum(together, LOWEST).astype(np.float16)
-
-    return map(mean, zip(*thoughts, strict=True))
+    *copies, notes = itertools.tee(notes, len(teachers) + 1)
+    said = [says(teacher, copy) for teacher, copy in zip(teachers, copies, strict=True)]
+    return together(notes, encoder, scheme, teachers, said)
 
 
-def _of_one(
-    notes: Iterable[Note], encoder: Encoder, scheme: LabelScheme, teacher: SoftTeacher
-) -> Iterator[NDArray[np.float32]]:
-    if set(teacher.scheme.types) != set(scheme.types):
-        raise InputError(
-            f"the soft teacher knows {', '.join(sorted(teacher.scheme.types))}, the student is to "
-            f"know {', '.join(sorted(scheme.types))}; give both the same labels"
-        )
-    columns = [teacher.scheme.index[tag] for tag in scheme.tags]
+def says(teacher: SoftTeacher, notes: Iterable[Note]) -> Iterator[NDArray[np.float16]]:
+    """Give what one teacher thinks of notes, lazily: log-probabilities (M, C) of its own tokens.
+
+    Columns are the tags of its own scheme. A CRF gives the probability of each tag over all tag
+    sequences of the note. No value is below ``LOWEST``; float16 leaves a row's sum within
+    ln(C) / 2048 of 1.
+    """
     log_p = _softmax if teacher.crf is None else _marginals(teacher.crf, teacher.scheme)
 
-    def of_students_tokens(reading: Reading) -> NDArray[np.float32]:
-        theirs, ours = reading.encoded.offsets, encoder.encode(reading.note).offsets
-        return realign(log_p(reading)[:, columns], theirs, ours)
+    def of_reading(reading: Reading) -> NDArray[np.float16]:
+        return np.maximum(log_p(reading), LOWEST).astype(np.float16)
 
-    return map(of_students_tokens, teacher.predictor.read(notes))
+    return map(of_reading, teacher.predictor.read(notes))
+
+
+def together(
+    notes: Iterable[Note],
+    encoder: Encoder,
+    scheme: LabelScheme,
+    teachers: Sequence[SoftTeacher],
+    said: Sequence[Iterable[NDArray[np.float16]]],
+) -> Iterator[NDArray[np.float16]]:
+    """Give the mean of the probabilities that ``says`` gave for each teacher, as logarithms (N, C).
+
+    Rows are the tokens of ``encoder.encode(note)``, to which each teacher's are carried over, see
+    ``realign``; columns are the tags of ``scheme``. No value is below ``LOWEST``; float16, twice,
+    leaves a row's sum within ln(C) / 1024 of 1.
+
+    Raises:
+        InputError: If a teacher has other labels than ``scheme``.
+    """
+    columns = [_columns(teacher.scheme, scheme) for teacher in teachers]
+
+    def mean(note: Note, rows: tuple[NDArray[np.float16], ...]) -> NDArray[np.float16]:
+        ours = encoder.encode(note).offsets
+        carried = [
+            realign(
+                of_one[:, tags].astype(np.float32),
+                teacher.predictor.encoder.encode(note).offsets,
+                ours,
+            )
+            for teacher, tags, of_one in zip(teachers, columns, rows, strict=True)
+        ]
+        mixed: NDArray[np.float32] = np.logaddexp.reduce(carried, axis=0) - np.log(len(carried))
+        return np.maximum(mixed, LOWEST).astype(np.float16)
+
+    return map(mean, notes, zip(*said, strict=True))
+
+
+def _columns(theirs: LabelScheme, ours: LabelScheme) -> list[int]:
+    if set(theirs.types) != set(ours.types):
+        raise InputError(
+            f"the soft teacher knows {', '.join(sorted(theirs.types))}, the student is to "
+            f"know {', '.join(sorted(ours.types))}; give both the same labels"
+        )
+    return [theirs.index[tag] for tag in ours.tags]
 
 
 def realign(

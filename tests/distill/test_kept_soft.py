@@ -58,6 +58,19 @@ def test_a_second_call_asks_nobody_and_gives_the_same(tmp_path: Path) -> None:
     assert [path.suffix for path in (tmp_path / "run").iterdir()] == [".float16"]
 
 
+def test_another_student_asks_only_a_teacher_whom_none_asked_before(tmp_path: Path) -> None:
+    one, two = Counting(), Counting()
+    first = [teacher(one)]
+    list(kept_soft_labels(NOTES, ENCODER, SCHEME, first, tmp_path))
+    asked, other = one.asked, toy_encoder(kind="bytes")
+    both = [*first, teacher(two, "two")]
+    rows = list(kept_soft_labels(NOTES, other, SCHEME, both, tmp_path))
+    assert one.asked == asked
+    assert two.asked > 0
+    assert same(rows, list(soft_labels(NOTES, other, SCHEME, both)))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 @pytest.mark.parametrize("change", ["notes", "order", "teacher"])
 def test_of_something_else_they_are_asked_anew_and_what_was_kept_stays(
     change: str, tmp_path: Path
@@ -126,6 +139,8 @@ def test_of_notes_that_mark_every_label_no_teacher_is_asked(tmp_path: Path) -> N
     seen = []
 
     class Listening:
+        encoder = student.encoder
+
         def read(self, notes: Any) -> Any:
             for note in notes:
                 seen.append(note.id)
