@@ -27,7 +27,7 @@ from clin_edge.runtime.frames import Frame, Order
 from clin_edge.runtime.memory import resident_bytes
 from clin_edge.runtime.outputs import Done
 from clin_edge.runtime.worker import NotesReader
-from clin_edge.runtime.worker_process import Piece, WorkerProcess
+from clin_edge.runtime.worker_process import PIECES_AHEAD, Piece, WorkerProcess
 
 _TICK_S = 0.1
 _LOAD_S = 600.0  # to load a model from a slow disk
@@ -83,9 +83,15 @@ class Alone:
 
     def read(self, chunks: Iterable[Sequence[Note]]) -> Iterator[Done]:
         """Read chunks; give what became of each. Any failure raises."""
-        for notes in chunks:
-            tally, lines = self._reader.read(notes)
-            yield Done(lines, len(notes), tally["words"], tally["entities"], ())
+        sizes: deque[int] = deque()
+
+        def counted() -> Iterator[Sequence[Note]]:
+            for notes in chunks:
+                sizes.append(len(notes))
+                yield notes
+
+        for tally, lines in self._reader.read(counted()):
+            yield Done(lines, sizes.popleft(), tally["words"], tally["entities"], ())
 
     def stop(self) -> None:
         """Do nothing: there is nobody to stop."""
@@ -138,7 +144,7 @@ class Crew:
             CoverageError: If some character of a note was read by no window.
             ClinEdgeError: If workers cannot load, or no note at all can be read.
         """
-        room = threading.Semaphore(2 * self._at_most + 1)
+        room = threading.Semaphore((PIECES_AHEAD + 1) * self._at_most + 1)
         feeder = threading.Thread(target=self._feed, args=(chunks, room), daemon=True)
         feeder.start()
         todo: deque[Piece] = deque()
@@ -146,9 +152,7 @@ class Crew:
         n_fed = n_given = 0
         ended, failure = False, None
         while not ended or waiting:
-            for worker in self._workers:
-                if todo and worker.ready and worker.piece is None:
-                    worker.give(todo.popleft())
+            self._give(todo)
             if len(todo) > 2 * len(self._workers) and len(self._workers) < self._at_most:
                 self._workers.append(WorkerProcess(self._order, self._events))
             while n_given in waiting and not waiting[n_given].n_left:
@@ -180,6 +184,14 @@ class Crew:
         for worker in self._workers:
             worker.stop()
 
+    def _give(self, todo: deque[Piece]) -> None:
+        """Give out the next pieces, each to the worker that has the fewest."""
+        while todo:
+            free = [worker for worker in self._workers if worker.has_room(todo[0])]
+            if not free:
+                return
+            min(free, key=lambda worker: len(worker.pieces)).give(todo.popleft())
+
     def _feed(self, chunks: Iterable[Sequence[Note]], room: threading.Semaphore) -> None:
         """Read the input beside the work, a few chunks ahead."""
         me = threading.current_thread()
@@ -195,18 +207,20 @@ class Crew:
         self, worker: WorkerProcess, frame: Frame | None, waiting: dict[int, _Chunk]
     ) -> list[Piece]:
         """Take what a worker says; give the pieces that must be read again."""
-        piece = worker.piece
-        if piece is None:
+        if worker not in self._workers:
+            return []  # it was replaced
+        if not worker.pieces:
             self._born(worker, frame)
             return []
-        worker.piece = None
         if frame is not None and frame[0] == frames.DONE:
             tally, lines = frames.unpack_done(frame[1])
+            piece = worker.answered()
             chunk = waiting[piece.chunk]
             chunk.parts.append((piece.first, tally, lines))
             chunk.n_left -= len(piece.notes)
             self._n_read += len(piece.notes)
             return []
+        pieces, suspect = list(worker.pieces), worker.suspect()
         if frame is None:
             reason = worker.fault
             self._replace(worker)
@@ -215,7 +229,18 @@ class Crew:
             said = json.loads(frame[1])
             if said["kind"] == CoverageError.__name__:
                 raise CoverageError(said["message"])
-        return self._failed(piece, reason, worker.encoding, waiting)
+            if len(pieces) == 1:
+                worker.answered()
+            else:
+                self._replace(worker)  # or it would read the others before they are given again
+        again: list[Piece] = []
+        for piece in pieces:
+            if len(pieces) == 1 or (suspect is not None and suspect[0] is piece):
+                place = None if suspect is None else suspect[1]
+                again += self._failed(piece, reason, place, waiting)
+            else:
+                again += piece.cut(0, len(piece.notes))
+        return again
 
     def _failed(
         self, piece: Piece, reason: str, suspect: int | None, waiting: dict[int, _Chunk]
@@ -254,8 +279,6 @@ class Crew:
         if frame is not None:
             said = json.loads(frame[1])
             raise _as_raised(said["kind"], said["message"])
-        if worker not in self._workers:
-            return None  # it failed its last piece, and was replaced then
         self._n_stillborn += 1
         if self._n_stillborn > 3:
             raise ClinEdgeError(
@@ -273,7 +296,7 @@ class Crew:
         """Kill workers that take too long or too much; their listeners tell of it."""
         now = time.monotonic()
         for worker in self._workers:
-            notes = worker.piece.notes if worker.piece is not None else ()
+            notes = [note for piece in worker.pieces for note in piece.notes]
             if notes:
                 limit = max(map(self._limits.seconds, notes))
                 since = worker.given if len(notes) == 1 else worker.heard

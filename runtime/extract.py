@@ -25,7 +25,7 @@ from clin_edge.runtime.sharing import MOST_WORKERS, share_out
 from clin_edge.runtime.writers import Format, format_named
 from clin_edge.runtime.writers.partial import cannot_write, partial_name
 
-CHUNK_CHARS = 250_000  # some half a minute of work on a slow machine: what a power cut may cost
+CHUNK_CHARS = 250_000  # some 20 seconds of work on a slow machine
 CHUNK_NOTES = 4_096
 _FIRST_CHUNK_CHARS = 4_000
 NOTE_TIMEOUT_S = 300.0

@@ -22,7 +22,7 @@ Frame = tuple[bytes, bytes]
 ORDER = b"O"  # to a worker: an Order
 NOTES = b"N"  # to a worker: notes to read
 READY = b"R"  # from a worker: what it loaded, as JSON
-BEAT = b"B"  # from a worker: it lives; the place of the note it begins to encode, or nothing
+BEAT = b"B"  # from a worker: it lives; the note it begins to encode, see pack_place, or nothing
 DONE = b"D"  # from a worker: a tally as JSON, a line end, then the lines themselves
 FAILED = b"F"  # from a worker: an error's kind and message, as JSON
 
@@ -92,6 +92,17 @@ def pack_notes(notes: Sequence[Note]) -> bytes:
 def unpack_notes(content: bytes) -> list[Note]:
     """Read what ``pack_notes`` wrote."""
     return [Note(note_id, text) for note_id, text in json.loads(content)]
+
+
+def pack_place(piece: int, place: int) -> bytes:
+    """Write which of the pieces a worker was given, from 0, a note is in, and its place there."""
+    return f"{piece} {place}".encode()
+
+
+def unpack_place(content: bytes) -> tuple[int, int]:
+    """Read what ``pack_place`` wrote."""
+    piece, place = map(int, content.split())
+    return piece, place
 
 
 def pack_done(tally: Mapping[str, int], lines: bytes) -> bytes:

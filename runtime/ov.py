@@ -50,9 +50,10 @@ class OpenVinoSession(Session):
             "NUM_STREAMS": str(streams),
             "INFERENCE_NUM_THREADS": str(threads),
             "ENABLE_CPU_PINNING": "NO",
-            # What is compiled for a shape is kept for few shapes: memory is flat sooner and lower
-            # (375 MB for 429), and batches of one shape follow each other, so nothing is lost.
-            "CPU_RUNTIME_CACHE_CAPACITY": "16",
+            # What is compiled for a shape is kept, for all of the some forty shapes that batches
+            # have: some 30 MB, and every fifth batch would else be planned anew. Float products
+            # take so long that it does not count, and more memory.
+            "CPU_RUNTIME_CACHE_CAPACITY": "16" if in_float else "256",
         }
         if in_float:
             self.name += ", float products"

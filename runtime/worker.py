@@ -13,7 +13,8 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from clin_edge.core.errors import BundleError, ClinEdgeError
 from clin_edge.core.manifest import MODEL_FILES
 from clin_edge.core.notes import Note
 from clin_edge.runtime import frames
+from clin_edge.runtime.frames import Frame
 from clin_edge.runtime.pipeline import Pipeline, open_default_or, open_session
 from clin_edge.runtime.writers import Format, format_named
 
@@ -40,7 +42,7 @@ def main() -> None:
             os.dup2(quiet, stream)
     # OpenVINO's converter is a third of what importing it takes, and a worker converts nothing.
     sys.modules["openvino.tools.ovc"] = None  # type: ignore[assignment]
-    told: queue.Queue[tuple[bytes, bytes]] = queue.Queue()
+    told: queue.Queue[Frame] = queue.Queue()
     threading.Thread(target=_listen, args=(given, told), daemon=True).start()
     try:
         _, content = told.get()
@@ -48,10 +50,10 @@ def main() -> None:
         reader = NotesReader(order, beat=lambda place: frames.send(answers, frames.BEAT, place))
         frames.send(answers, frames.READY, json.dumps(reader.loaded).encode())
         while True:
-            _, content = told.get()
+            first = told.get()
             try:
-                tally, lines = reader.read(frames.unpack_notes(content))
-                frames.send(answers, frames.DONE, frames.pack_done(tally, lines))
+                for tally, lines in reader.read(_pieces(first, told)):
+                    frames.send(answers, frames.DONE, frames.pack_done(tally, lines))
             except OSError:
                 raise
             except Exception as error:
@@ -66,8 +68,8 @@ def main() -> None:
 class NotesReader:
     """A pipeline and a format, loaded as ordered.
 
-    ``beat`` is told that all is well: the place of each note, in digits, before it is encoded, and
-    nothing before each batch and after each note.
+    ``beat`` is told that all is well: the place of each note, see ``frames.pack_place``, before it
+    is encoded, and nothing before each batch and after each note.
     """
 
     def __init__(self, order: frames.Order, *, beat: Callable[[bytes], None]) -> None:
@@ -86,24 +88,36 @@ class NotesReader:
         )
         self._format: Format = format_named(order.fmt, with_text=order.with_text, day=order.day)
         self.loaded = {"engine": session.name}
+        self._n_pieces = 0
 
-    def read(self, notes: Sequence[Note]) -> tuple[dict[str, int], bytes]:
-        """Give how many words and entities notes have, and their lines."""
+    def read(self, pieces: Iterable[Sequence[Note]]) -> Iterator[tuple[dict[str, int], bytes]]:
+        """Give, of each piece in turn, how many words and entities its notes have, and their lines.
+
+        They are read as one stream: later pieces are begun before earlier ones are done.
+        """
+        sizes: deque[int] = deque()
         words = entities = 0
         lines: list[str] = []
         for record in self._pipeline.records(
-            self._each(notes), min_score=self._order.min_score, context=self._order.context
+            self._each(pieces, sizes), min_score=self._order.min_score, context=self._order.context
         ):
             self._beat(b"")
             words += len(record.note.text.split())
             entities += len(record.entities)
             lines.append(self._format.line(record))
-        return {"words": words, "entities": entities}, "".join(lines).encode()
+            if len(lines) == sizes[0]:
+                sizes.popleft()
+                yield {"words": words, "entities": entities}, "".join(lines).encode()
+                words = entities = 0
+                lines = []
 
-    def _each(self, notes: Sequence[Note]) -> Iterator[Note]:
-        for place, note in enumerate(notes):
-            self._beat(str(place).encode())
-            yield note
+    def _each(self, pieces: Iterable[Sequence[Note]], sizes: deque[int]) -> Iterator[Note]:
+        for notes in pieces:
+            sizes.append(len(notes))
+            number, self._n_pieces = self._n_pieces, self._n_pieces + 1
+            for place, note in enumerate(notes):
+                self._beat(frames.pack_place(number, place))
+                yield note
 
 
 def _without_model(bundle: Bundle) -> Bundle:
@@ -130,7 +144,16 @@ class _Beating(Session):
         return self._session.start(batch)
 
 
-def _listen(given: IO[bytes], told: queue.Queue[tuple[bytes, bytes]]) -> None:
+def _pieces(first: Frame, told: queue.Queue[Frame]) -> Iterator[list[Note]]:
+    """Give the notes of a frame, and of those that have come by the time they are asked for."""
+    frame = first
+    with suppress(queue.Empty):
+        while True:
+            yield frames.unpack_notes(frame[1])
+            frame = told.get_nowait()
+
+
+def _listen(given: IO[bytes], told: queue.Queue[Frame]) -> None:
     """Pass frames on; leave at once, work or not, when the supervisor is gone."""
     while (frame := frames.receive(given)) is not None:
         told.put(frame)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 import sys
@@ -92,12 +91,10 @@ def test_threads_that_are_none_are_3(run: Run, jsonl: Path, monkeypatch) -> None
 def fail_after_one(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     """Let reading end in ``error`` after the first note, which is a chunk of its own."""
     records = Pipeline.records
-    calls = itertools.count()
 
     def failing(self: Pipeline, notes: Iterable[Note], **options: Any) -> Iterator[Record]:
-        if next(calls):
-            raise error
-        return records(self, notes, **options)
+        yield next(records(self, notes, **options))
+        raise error
 
     monkeypatch.setattr("clin_edge.runtime.extract.CHUNK_NOTES", 1)
     monkeypatch.setattr(Pipeline, "records", failing)

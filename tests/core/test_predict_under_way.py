@@ -88,6 +88,32 @@ def test_the_next_notes_are_encoded_while_batches_are_under_way(monkeypatch) -> 
     assert session.most == 3
 
 
+def test_notes_are_encoded_and_given_little_by_little_while_batches_run(monkeypatch) -> None:
+    """So that the network never waits for a whole group of either."""
+    monkeypatch.setattr(predict, "LOOKAHEAD_BATCHES", 8)
+    session, work = several(3, batch_tokens=64)
+    steps: list[str] = []
+    start = session.start
+
+    def watched(batch: Batch) -> Pending:
+        steps.append("batch")
+        return start(batch)
+
+    session.start = watched  # type: ignore[method-assign]
+
+    def given_notes() -> Iterator[Note]:
+        for i in range(200):
+            steps.append("encoded")
+            yield Note(f"n{i}", LONG.text)
+
+    for _ in work.read(given_notes()):
+        steps.append("given")
+    between = "".join(step[0] for step in steps).strip("eg").split("b")
+    assert max(run.count("e") for run in between) <= 4
+    later = between[30:-30]
+    assert max(run.count("g") for run in later) <= 4
+
+
 @pytest.mark.parametrize("how", ["left", "notes", "network"])
 def test_batches_under_way_are_waited_for_whatever_happens(how: str, monkeypatch) -> None:
     monkeypatch.setattr(predict, "LOOKAHEAD_BATCHES", 4)
@@ -147,4 +173,4 @@ def test_notes_without_windows_do_not_pile_up_behind_a_batch() -> None:
     readings = work.read(given_notes())
     for n_read in range(100):
         next(readings)
-        assert pulled - n_read < 2 * LOOKAHEAD_BATCHES * 64
+        assert pulled - n_read < 3 * LOOKAHEAD_BATCHES * 64

@@ -16,9 +16,10 @@ import pytest
 from clin_edge.core.errors import BundleError, ClinEdgeError, CoverageError
 from clin_edge.core.notes import Note
 from clin_edge.runtime import crew as crew_module
-from clin_edge.runtime import spawning
+from clin_edge.runtime import frames, spawning
 from clin_edge.runtime.crew import Alone, Crew, Limits
 from clin_edge.runtime.frames import Order
+from clin_edge.runtime.worker import NotesReader
 from toy import toy_bundle
 
 FAULTY = (sys.executable, "-P", str(Path(__file__).parents[1] / "faulty_worker.py"))
@@ -129,6 +130,41 @@ def test_a_note_that_is_wrongly_suspected_is_read(order) -> None:
     records, aside, _ = read(order, [notes], workers=2)
     assert sorted(aside) == [("n2", "crash"), ("n8", "crash")]
     assert records == [r for r in alone(order, notes) if r["id"] not in ("n2", "n8")]
+
+
+@pytest.mark.usefixtures("faulty")
+@pytest.mark.parametrize("poison", ["SEGV", "RAISE", "LATE-QUIT", "LATE-RAISE", "NEXT-SEGV"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_of_several_chunks_that_a_worker_has_only_the_bad_notes_are_lost(
+    order, poison: str, workers: int
+) -> None:
+    notes = spoilt(16, n3=poison, n13=poison)
+    chunks = [notes[i : i + 2] for i in range(0, 16, 2)]
+    records, aside, done = read(order, chunks, workers=workers)
+    assert [note_id for note_id, _ in aside] == ["n3", "n13"]
+    assert records == [r for r in alone(order, notes) if r["id"] not in ("n3", "n13")]
+    assert [one.notes for one in done] == [2] * 8
+
+
+def test_pieces_are_read_as_one_stream(order) -> None:
+    """A worker does not come to rest between them."""
+    begun: list[int] = []
+
+    def pieces() -> Iterator[list[Note]]:
+        for i in range(3):
+            begun.append(i)
+            yield good(2 + i)
+
+    beats: list[bytes] = []
+    reader = NotesReader(order, beat=beats.append)
+    reading = reader.read(pieces())
+    tally, lines = next(reading)
+    assert begun == [0, 1, 2]
+    assert (tally["words"], lines.count(b"\n")) == (16, 2)
+    assert [lines.count(b"\n") for _, lines in reading] == [3, 4]
+    assert list(map(frames.unpack_place, filter(None, beats))) == [
+        (piece, place) for piece in range(3) for place in range(2 + piece)
+    ]
 
 
 @pytest.mark.usefixtures("faulty")

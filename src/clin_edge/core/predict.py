@@ -21,7 +21,9 @@ from clin_edge.core.repeats import Repeats
 from clin_edge.core.spans import Entity
 from clin_edge.core.windows import Window
 
-LOOKAHEAD_BATCHES = 128
+LOOKAHEAD_BATCHES = 64
+_FIRST_BATCHES = 16  # of the first group, so that the network soon has something to do
+_CRF_NOTES = 16  # are decoded together at least, which is quicker
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,11 @@ class Reading:
 class Predictor:
     """An encoder, a label scheme, a session that runs the network, and a CRF if one was trained.
 
-    Looks ahead over about ``LOOKAHEAD_BATCHES`` batches of notes to fill them well, so memory does
-    not grow with the number of notes. While a session that can have several batches under way is
-    busy with some, the next notes are encoded and earlier ones decoded. Answers do not depend on
+    Windows of a group of notes, about ``LOOKAHEAD_BATCHES`` batches of them, are sorted by length:
+    batches are well filled, and hardly ever of another shape than the one before, for which an
+    engine must plan anew. While they are run, batch by batch, the next group is encoded and the
+    one before decoded, as much of both as of the batches is done: what the network does not do is
+    done beside it, and memory does not grow with the number of notes. Answers do not depend on
     what else is read.
     """
 
@@ -88,34 +92,34 @@ class Predictor:
             ClinEdgeError: If the model answers with something that is not a number.
         """
         failed: list[Exception] = []
-        begun: deque[_Group] = deque()
+        ahead = _Ahead(self._encoded(notes, failed))
         under_way: deque[tuple[_Group, Batch, Pending]] = deque()
+        earlier: _Group | None = None
+        most = LOOKAHEAD_BATCHES * self._batch_tokens
+        size = min(_FIRST_BATCHES * self._batch_tokens, most)
         try:
-            for waiting in self._groups(notes, failed):
+            ahead.fill(size)
+            while waiting := ahead.take():
                 group = self._planned(waiting)
-                begun.append(group)
-                for batch in batches(
-                    group.windows,
-                    longest=self.encoder.max_tokens,
-                    pad_id=self.encoder.pad_id,
-                    batch_tokens=self._batch_tokens,
-                ):
+                size = min(2 * size, most)
+                for batch, share in self._batches(group):
                     under_way.append((group, batch, self._session.start(batch)))
-                    if len(under_way) >= self._session.at_once:
+                    if len(under_way) < self._session.at_once:
+                        continue
+                    self._take(*under_way.popleft())
+                    ahead.fill(share * size)
+                    if earlier is not None and not earlier.n_left:
+                        yield from self._readings(earlier, share)
+                if earlier is not None:
+                    while earlier.n_left:
                         self._take(*under_way.popleft())
-                    if begun[0] is not group and not begun[0].n_left:
-                        yield from self._readings(begun.popleft())
-                # However few batches a group has, two groups are held at most.
-                while begun[0] is not group:
-                    while begun[0].n_left:
-                        self._take(*under_way.popleft())
-                    yield from self._readings(begun.popleft())
-                if not group.n_left:
-                    yield from self._readings(begun.popleft())
+                    yield from self._readings(earlier)
+                ahead.fill(size)
+                earlier = group
             while under_way:
                 self._take(*under_way.popleft())
-            for group in begun:
-                yield from self._readings(group)
+            if earlier is not None:
+                yield from self._readings(earlier)
         finally:  # the engine reads what it was given until it has answered
             for _, _, pending in under_way:
                 with suppress(Exception):
@@ -123,29 +127,32 @@ class Predictor:
         if failed:
             raise failed[0]
 
-    def _groups(
+    def _encoded(
         self, notes: Iterable[Note], failed: list[Exception]
-    ) -> Iterator[list[tuple[Note, Encoded]]]:
-        """Yield notes, encoded, in groups that fill batches well; say how ``notes`` failed."""
-        waiting: list[tuple[Note, Encoded]] = []
-        n_tokens = 0
+    ) -> Iterator[tuple[Note, Encoded]]:
+        """Encode notes; say how ``notes`` failed."""
         source = iter(notes)
         while True:
             try:
                 note = next(source)
             except StopIteration:
-                break
+                return
             except Exception as error:
                 failed.append(error)
-                break
-            encoded = self.encoder.encode(note)
-            waiting.append((note, encoded))
-            n_tokens += len(encoded.ids)
-            # Empty notes count too: a million of them must not wait in memory.
-            if n_tokens + len(waiting) >= LOOKAHEAD_BATCHES * self._batch_tokens:
-                yield waiting
-                waiting, n_tokens = [], 0
-        yield waiting
+                return
+            yield note, self.encoder.encode(note)
+
+    def _batches(self, group: _Group) -> Iterator[tuple[Batch, float]]:
+        """Yield the batches of a group, and what share of its tokens is begun with each."""
+        n_tokens, n_begun = sum(map(len, group.windows)), 0
+        for batch in batches(
+            group.windows,
+            longest=self.encoder.max_tokens,
+            pad_id=self.encoder.pad_id,
+            batch_tokens=self._batch_tokens,
+        ):
+            n_begun += sum(len(group.windows[row]) for row in batch.rows)
+            yield batch, n_begun / n_tokens
 
     def _planned(self, waiting: list[tuple[Note, Encoded]]) -> _Group:
         """Say which windows of a group must be run; the others are answered already."""
@@ -193,21 +200,29 @@ class Predictor:
                 group.kept[i][w] = rows
         group.n_left -= len(batch.rows)
 
-    def _readings(self, group: _Group) -> Iterator[Reading]:
+    def _readings(self, group: _Group, share: float = 1) -> Iterator[Reading]:
+        """Yield readings of a group whose windows have run, until ``share`` of them are given."""
+        start, end = group.n_given, int(share * len(group.waiting))
+        if share < 1 and self.crf is not None and end - start < _CRF_NOTES:
+            return
+        group.n_given = end
         if self.crf is None:
-            for note, encoded, logits, coverage in self._whole(group):
+            for note, encoded, logits, coverage in self._whole(group, start, end):
                 entities = read_entities(encoded, logits, self.scheme)
                 yield Reading(note, encoded, logits, entities, coverage)
             return
-        whole = list(self._whole(group))
+        whole = list(self._whole(group, start, end))
         given = [(encoded, logits) for _, encoded, logits, _ in whole]
         found = find_entities(given, self.crf, self.scheme)
         for (note, encoded, logits, coverage), entities in zip(whole, found, strict=True):
             yield Reading(note, encoded, logits, entities, coverage)
 
-    def _whole(self, group: _Group) -> Iterator[tuple[Note, Encoded, Logits, Coverage]]:
-        """Yield each note of a group with its logits (N, C), in order."""
-        for (note, encoded), kept in zip(group.waiting, group.kept, strict=True):
+    def _whole(
+        self, group: _Group, start: int, end: int
+    ) -> Iterator[tuple[Note, Encoded, Logits, Coverage]]:
+        """Yield notes ``start`` to ``end`` of a group with their logits (N, C), in order."""
+        for i in range(start, end):
+            (note, encoded), kept = group.waiting[i], group.kept[i]
             # Coverage counts the windows that ran, not those that were planned.
             ran = [encoded.windows[w] for w in sorted(kept)]
             # A note without one token (blanks, dropped characters) has been read by the tokenizer.
@@ -222,12 +237,33 @@ class Predictor:
             yield note, encoded, logits, Coverage(len(note.text), read, len(ran))
 
 
+class _Ahead:
+    """Notes that are encoded, and wait for their windows to be batched."""
+
+    def __init__(self, source: Iterator[tuple[Note, Encoded]]) -> None:
+        self._source = source
+        self._notes: list[tuple[Note, Encoded]] = []
+        self._size = 0
+
+    def fill(self, size: float) -> None:
+        """Encode notes until they have ``size`` tokens together."""
+        while self._size < size and (item := next(self._source, None)) is not None:
+            self._notes.append(item)
+            # Empty notes count too: a million of them must not wait in memory.
+            self._size += len(item[1].ids) + 1
+
+    def take(self) -> list[tuple[Note, Encoded]]:
+        notes, self._notes, self._size = self._notes, [], 0
+        return notes
+
+
 @dataclass(slots=True, eq=False)
 class _Group:
     """Notes whose windows are batched together.
 
     ``windows`` must be run, ``n_left`` of them still; ``places`` has note and window of each, and
-    of those that are the same; ``kept`` has the logits (K, C) of each note's windows so far.
+    of those that are the same; ``kept`` has the logits (K, C) of each note's windows so far. The
+    readings of ``n_given`` notes are given.
     """
 
     waiting: list[tuple[Note, Encoded]]
@@ -236,6 +272,7 @@ class _Group:
     places: list[list[tuple[int, int]]] = field(default_factory=list)
     keys: list[bytes] = field(default_factory=list)
     n_left: int = 0
+    n_given: int = 0
 
     def __post_init__(self) -> None:
         self.kept = [{} for _ in self.waiting]
