@@ -21,7 +21,7 @@ RECIPE ?= distill/recipes/default.toml
 FAST_RECIPE ?= distill/recipes/fast-words.toml
 ARGS ?=
 # Who teaches the students in the box: versions 4, 5 and 6 of the default one.
-TEACHERS = third fourth default
+TEACHERS = third fourth fifth
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -41,7 +41,8 @@ check: .venv-dev/.done ## formatter, linter, types and layers; silent when all i
 	$(call silent,$(DEV)/lint-imports)
 
 # The paths of recipes begin in build/data: the corpora in DATA, and what teachers say of its notes.
-model: .venv-dev/.done build/default-bundle/manifest.json ## train both bundles from DATA=... and put them in runtime/; ARGS=--bfloat16 where the CPU has it
+model: .venv-dev/.done build/default/model.safetensors build/data/calibrate.jsonl ## train both bundles from DATA=... and put them in runtime/; ARGS=--bfloat16 where the CPU has it
+	$(call pack,build/default,$(RECIPE)) --preset performance -o build/default-bundle
 	rm -rf runtime/model
 	cp -R build/default-bundle runtime/model
 	$(DEV)/python benchmarks/behaviour.py runtime/model --card
@@ -54,13 +55,17 @@ fast: .venv-dev/.done build/fast-bundle/manifest.json ## the smaller bundle alon
 	$(DEV)/python benchmarks/behaviour.py runtime/fast --card
 
 # Students learn from bundles where they can, which read several times as fast.
-build/default/model.safetensors: build/adapted/model.safetensors build/third-bundle/manifest.json build/fourth-bundle/manifest.json \
-		build/second-fast-bundle/manifest.json build/data/few.jsonl
-	$(DEV)/clin-edge distill --recipe $(RECIPE) --data build/data --student build/adapted $(foreach teacher,third fourth second-fast,\
-		--soft-from build/$(teacher)-bundle) --unlabelled build/data/few.jsonl $(ARGS) -o build/default
+build/default/model.safetensors: build/fifth/model.safetensors $(TEACHERS:%=build/%-bundle/manifest.json) build/data/most.jsonl
+	$(DEV)/clin-edge distill --recipe $(RECIPE) --data build/data --student build/fifth $(TEACHERS:%=--soft-from build/%-bundle) \
+		--unlabelled build/data/most.jsonl $(ARGS) -o build/default
 
-build/default-bundle/manifest.json: build/default/model.safetensors build/data/calibrate.jsonl
-	$(call pack,build/default,$(RECIPE)) --preset performance -o build/default-bundle
+build/fifth-bundle/manifest.json: build/fifth/model.safetensors build/data/calibrate.jsonl
+	$(call pack,build/fifth,distill/recipes/fifth.toml) --preset performance -o build/fifth-bundle
+
+build/fifth/model.safetensors: build/adapted/model.safetensors build/third-bundle/manifest.json build/fourth-bundle/manifest.json \
+		build/second-fast-bundle/manifest.json build/data/few.jsonl
+	$(DEV)/clin-edge distill --recipe distill/recipes/fifth.toml --data build/data --student build/adapted $(foreach teacher,third fourth second-fast,\
+		--soft-from build/$(teacher)-bundle) --unlabelled build/data/few.jsonl $(ARGS) -o build/fifth
 
 build/adapted/model.safetensors: build/fourth/model.safetensors build/data/sentences.jsonl
 	$(DEV)/clin-edge adapt build/fourth build/data/sentences.jsonl $(foreach set,bc5cdr/train bc5cdr/dev ncbi_disease/train biored/train \
