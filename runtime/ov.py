@@ -24,7 +24,7 @@ class OpenVinoSession(Session):
     """Runs ``model.xml`` on the CPU, several batches at once if it has several threads.
 
     Two threads on one small batch wait for each other again and again; on a batch each they do not,
-    and a third batch is there for whoever is done first, while its answer is read.
+    and two more batches are there for whoever is done first, while answers are read.
 
     Arithmetic that is not INT8 is done in float32 whatever the CPU would prefer (some default to
     bf16), so that the answer does not follow the machine. Threads are not pinned: two processes
@@ -68,7 +68,7 @@ class OpenVinoSession(Session):
                 kept.keep(_exported(compiled))
         self._compiled = compiled
         self._idle: list[ov.InferRequest] = []
-        self.at_once = streams + 1 if streams > 1 else 1
+        self.at_once = streams + 2 if streams > 1 else 1
 
     def run(self, batch: Batch) -> Logits:
         """Give the logits (B, T, C)."""
