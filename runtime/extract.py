@@ -194,7 +194,7 @@ def chunks(notes: Iterable[Note], chars: int = CHUNK_CHARS) -> Iterator[list[Not
 
 def _order(job: Extraction, bundle: Bundle, day: str) -> tuple[Order, int]:
     """Give what each worker is told, and how many there may be."""
-    workers, threads = share_out(bundle.manifest, job.workers, job.threads)
+    workers, threads = share_out(job.workers, job.threads)
     order = Order(
         bundle=str(bundle.path),
         manifest_sha256=bundle.manifest_sha256,

@@ -90,7 +90,7 @@ def run_bench(order: BenchOrder, *, tell: Callable[[str], None]) -> dict[str, An
     with TemporaryDirectory(prefix="clin-edge-bench-") as place, ExitStack() as stack:
         bundle = open_default_or(order.bundle)
         threads = order.threads or usable_threads()
-        workers, _ = share_out(bundle.manifest, None, threads)
+        workers, _ = share_out(None, threads)
         layers = linear_layers(bundle)
         bench = _Bench(order, bundle, layers, threads, workers, Path(place), stack, tell)
         return bench.report()

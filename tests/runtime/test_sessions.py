@@ -125,7 +125,7 @@ def test_batches_under_way_together_are_answered_each_for_itself(
     pending = [session.start(batch) for batch in asked]
     for place in rng.permutation(len(asked)):  # asked for in whatever order
         assert pending[place]().tolist() == toy_logits(asked[place]).tolist()
-    assert session.at_once == {"openvino": {1: 1, 3: 4}.get(threads, 3)}.get(engine, 1)
+    assert session.at_once == {"openvino": {1: 1, 3: 5}.get(threads, 4)}.get(engine, 1)
 
 
 def test_shapes_may_change_from_run_to_run(session: Session) -> None:
