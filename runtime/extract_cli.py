@@ -47,8 +47,8 @@ def _number(_: click.Context, __: click.Parameter, value: float) -> float:
     "--workers",
     type=click.IntRange(0, 512),
     envvar="CLIN_EDGE_WORKERS",
-    help="Processes that read notes at once, at most [one for two threads]; 0: in this one, which no "
-    "limit guards.",
+    help="Processes that read notes at once, at most [one for two threads]; 0: in this one, which "
+    "no limit guards.",
 )
 @threads_option
 @click.option(
