@@ -99,8 +99,9 @@ def test_every_recipe_goes_through_with_a_tiny_encoder_of_its_kind(
         encoder = str(tiny_encoder(tmp_path / "encoder", kind, cased=cased, room=recipe.max_tokens))
     settings = replace(recipe.train, epochs=3, learning_rate=1e-2, warmup=0.1)
     recipe = replace(recipe, scratch=scratch, train=settings)
-    if (
-        recipe.keep_layers is not None
-    ):  # a recipe that makes its encoder smaller, as this one can be
-        recipe = replace(recipe, keep_layers=(1,), width=WidthSettings(heads=2, feed_forward=40))
+    # A recipe that makes its encoder smaller makes this one so, as far as it can be.
+    if recipe.keep_layers is not None:
+        recipe = replace(recipe, keep_layers=(1,))
+    if recipe.width != WidthSettings():
+        recipe = replace(recipe, width=WidthSettings(heads=2, feed_forward=40))
     assert walk(recipe, encoder, invented_set(40), tmp_path) > 10
