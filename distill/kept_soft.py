@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from clin_edge.core.encode import Encoder
 from clin_edge.core.labels import LabelScheme
 from clin_edge.core.notes import Note
-from clin_edge.distill.soft import SoftTeacher, says, together
+from clin_edge.distill.soft import Said, SoftTeacher, says, together
 
 
 def kept_soft_labels(
@@ -27,34 +27,39 @@ def kept_soft_labels(
 
     ``folder`` gets, for each teacher, a file of the rows of all notes, once they are whole. It is
     named by the hash of all that decides them: notes and teacher, not who learns from it.
+
+    Raises:
+        InputError: If a teacher has other labels than ``scheme``, before any is asked.
     """
-    kept = []
-    for teacher in teachers:
-        path = folder / f"soft-{_key(notes, teacher)[:32]}.float16"
-        if not path.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            _write(path, says(teacher, notes))
-        kept.append(_read(path, notes, teacher))
+    kept = [_kept(notes, teacher, folder) for teacher in teachers]
     return together(notes, encoder, scheme, teachers, kept)
 
 
-def _write(path: Path, said: Iterable[NDArray[np.float16]]) -> None:
+def _kept(notes: Sequence[Note], teacher: SoftTeacher, folder: Path) -> Iterator[Said]:
+    path = folder / f"soft-{_key(notes, teacher)[:32]}.float16"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(path, says(teacher, notes))
+    yield from _read(path, notes, teacher)
+
+
+def _write(path: Path, said: Iterable[Said]) -> None:
     part = path.with_suffix(".part")
     with part.open("wb") as file:
-        for rows in said:
+        for _, rows in said:
             file.write(rows.astype("<f2").tobytes())
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
 
 
-def _read(path: Path, notes: Iterable[Note], teacher: SoftTeacher) -> Iterator[NDArray[np.float16]]:
+def _read(path: Path, notes: Iterable[Note], teacher: SoftTeacher) -> Iterator[Said]:
     n_tags = len(teacher.scheme.tags)
     with path.open("rb") as file:
         for note in notes:
-            n_tokens = len(teacher.predictor.encoder.encode(note).ids)
-            content = file.read(2 * n_tokens * n_tags)
-            yield np.frombuffer(content, dtype="<f2").reshape(n_tokens, n_tags)
+            offsets = teacher.predictor.encoder.encode(note).offsets
+            content = file.read(2 * len(offsets) * n_tags)
+            yield offsets, np.frombuffer(content, dtype="<f2").reshape(len(offsets), n_tags)
 
 
 def _key(notes: Sequence[Note], teacher: SoftTeacher) -> str:

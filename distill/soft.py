@@ -22,6 +22,9 @@ from clin_edge.distill.crf import Chains, Crf
 from clin_edge.distill.dataset import LOWEST
 from clin_edge.distill.student import Student
 
+Said = tuple[NDArray[np.int64], NDArray[np.float16]]
+"""What a teacher thinks of a note: the characters of its own M tokens (M, 2), and rows (M, C)."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SoftTeacher:
@@ -63,8 +66,8 @@ def soft_labels(
     return together(notes, encoder, scheme, teachers, said)
 
 
-def says(teacher: SoftTeacher, notes: Iterable[Note]) -> Iterator[NDArray[np.float16]]:
-    """Give what one teacher thinks of notes, lazily: log-probabilities (M, C) of its own tokens.
+def says(teacher: SoftTeacher, notes: Iterable[Note]) -> Iterator[Said]:
+    """Give what one teacher thinks of notes, lazily: its tokens, and log-probabilities of each.
 
     Columns are the tags of its own scheme. A CRF gives the probability of each tag over all tag
     sequences of the note. No value is below ``LOWEST``; float16 leaves a row's sum within
@@ -72,8 +75,8 @@ def says(teacher: SoftTeacher, notes: Iterable[Note]) -> Iterator[NDArray[np.flo
     """
     log_p = _softmax if teacher.crf is None else _marginals(teacher.crf, teacher.scheme)
 
-    def of_reading(reading: Reading) -> NDArray[np.float16]:
-        return np.maximum(log_p(reading), LOWEST).astype(np.float16)
+    def of_reading(reading: Reading) -> Said:
+        return reading.encoded.offsets, np.maximum(log_p(reading), LOWEST).astype(np.float16)
 
     return map(of_reading, teacher.predictor.read(notes))
 
@@ -83,7 +86,7 @@ def together(
     encoder: Encoder,
     scheme: LabelScheme,
     teachers: Sequence[SoftTeacher],
-    said: Sequence[Iterable[NDArray[np.float16]]],
+    said: Sequence[Iterable[Said]],
 ) -> Iterator[NDArray[np.float16]]:
     """Give the mean of the probabilities that ``says`` gave for each teacher, as logarithms (N, C).
 
@@ -96,15 +99,11 @@ def together(
     """
     columns = [_columns(teacher.scheme, scheme) for teacher in teachers]
 
-    def mean(note: Note, rows: tuple[NDArray[np.float16], ...]) -> NDArray[np.float16]:
+    def mean(note: Note, of_all: tuple[Said, ...]) -> NDArray[np.float16]:
         ours = encoder.encode(note).offsets
         carried = [
-            realign(
-                of_one[:, tags].astype(np.float32),
-                teacher.predictor.encoder.encode(note).offsets,
-                ours,
-            )
-            for teacher, tags, of_one in zip(teachers, columns, rows, strict=True)
+            realign(rows[:, tags].astype(np.float32), theirs, ours)
+            for tags, (theirs, rows) in zip(columns, of_all, strict=True)
         ]
         mixed: NDArray[np.float32] = np.logaddexp.reduce(carried, axis=0) - np.log(len(carried))
         return np.maximum(mixed, LOWEST).astype(np.float16)

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clin_edge.core.errors import InputError
 from clin_edge.core.labelled import Labelled
+from clin_edge.core.labels import LabelScheme
 from clin_edge.core.predict import Predictor
 from clin_edge.distill.dataset import LOWEST, allowed_tags, make_examples, marks_all
 from clin_edge.distill.kept_soft import kept_soft_labels
@@ -69,6 +71,16 @@ def test_another_student_asks_only_a_teacher_whom_none_asked_before(tmp_path: Pa
     assert two.asked > 0
     assert same(rows, list(soft_labels(NOTES, other, SCHEME, both)))
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_teacher_of_other_labels_is_refused_before_anyone_is_asked(tmp_path: Path) -> None:
+    session = Counting()
+    other = teacher(ToySession(context=True))
+    other.scheme = LabelScheme(("AGE",))
+    with pytest.raises(InputError, match="the soft teacher knows AGE"):
+        kept_soft_labels(NOTES, ENCODER, SCHEME, [teacher(session), other], tmp_path / "run")
+    assert session.asked == 0
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("change", ["notes", "order", "teacher"])
@@ -139,8 +151,6 @@ def test_of_notes_that_mark_every_label_no_teacher_is_asked(tmp_path: Path) -> N
     seen = []
 
     class Listening:
-        encoder = student.encoder
-
         def read(self, notes: Any) -> Any:
             for note in notes:
                 seen.append(note.id)
