@@ -29,8 +29,7 @@ _DIRECTIONS = {"forward", "backward", "both", "terminate", "pseudo", "heading", 
 _Phrase = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """What a phrase does: claims ``category`` forward or backward, or ends its claims.
 
     ``scope`` counts the words and signs between phrase and entity, or is ``CLAUSE``.
@@ -141,11 +140,11 @@ def load_rules(extra: Path | None = None) -> Rules:
         InputError: If a table cannot be read, or a row is none.
     """
     tables = [list(_rows(path)) for path in (RULES, extra) if path is not None]
-    members: dict[str, list[str]] = defaultdict(list)
+    members: dict[str, list[_Phrase]] = defaultdict(list)
     for table in tables:
         for row in table:
             if row.direction == "class":
-                members[row.category].append(row.phrase)
+                members[row.category].append(_words_or_end(row.phrase))
     words = {
         kind: frozenset(
             row.phrase.lower() for table in tables for row in table if row.category == kind
@@ -183,18 +182,17 @@ class _Row:
         both = ("forward", "backward") if self.direction == "both" else (self.direction,)
         return tuple(Rule(self.category, direction, self.scope) for direction in both)
 
-    def expand(self, members: dict[str, list[str]]) -> Iterator[_Phrase]:
+    def expand(self, members: Mapping[str, Sequence[_Phrase]]) -> Iterator[_Phrase]:
         """Put every member for every class named, and split into words."""
-        choices = []
+        choices: list[Sequence[_Phrase]] = []
         for part in self.phrase.split():
             if part.startswith("@"):
                 if part[1:] not in members:
                     raise InputError(f"{self.where}: no class {part}; add rows for it")
                 choices.append(members[part[1:]])
             else:
-                choices.append([part])
-        split = [[_words_or_end(part) for part in parts] for parts in choices]
-        for phrase in product(*split):
+                choices.append([_words_or_end(part)])
+        for phrase in product(*choices):
             yield tuple(chain.from_iterable(phrase))
 
 
