@@ -175,7 +175,7 @@ def test_an_entity_is_as_sure_as_its_least_sure_token(offsets, seed: int, scale:
         (span, label, min(chances[t, path[t]] for t in range(tokens.start, tokens.stop)))
         for span, label, tokens in TWO.spans(path, encoded.offsets)
     ]
-    found = read_entities(encoded, logits, TWO)
+    (found,) = read_entities([(encoded, logits)], TWO)
     assert [(e.span, e.label) for e in found] == [(span, label) for span, label, _ in expected]
     assert [e.score for e in found] == pytest.approx([p for _, _, p in expected], abs=1e-6)
 
@@ -187,7 +187,7 @@ def test_an_entity_that_crosses_from_one_window_into_the_next_is_one() -> None:
     logits = np.full((10, 5), -5, dtype=np.float32)
     logits[:, 0] = 5
     logits[cut - 1, 1] = logits[cut, 2] = logits[cut + 1, 2] = 9
-    (entity,) = read_entities(encoded, logits, TWO)
+    ((entity,),) = read_entities([(encoded, logits)], TWO)
     assert (entity.span, entity.label) == (Span(2 * cut - 2, 2 * cut + 3), "A")
 
 
@@ -221,3 +221,20 @@ def test_the_best_path_of_whole_words_is_the_best_of_all_that_cut_none(
         if obeys(list(p), scheme) and cuts_no_word(list(p), opens_word)
     )
     assert total(scores, path) == best
+
+
+@given(
+    lengths=st.lists(st.integers(0, 30), max_size=6),
+    seed=st.integers(0, 2**32 - 1),
+    kind=st.sampled_from(KINDS),
+)
+def test_what_is_found_in_a_note_does_not_depend_on_those_it_is_decoded_with(
+    lengths, seed, kind
+) -> None:
+    rng = np.random.default_rng(seed)
+    notes = []
+    for n_tokens in lengths:
+        encoded = encoded_of([(2 * i, 2 * i + 1) for i in range(n_tokens)])
+        encoded.opens_word[:] = rng.random(n_tokens) < 0.7
+        notes.append((encoded, tag_scores(kind, rng, n_tokens, TWO)))
+    assert read_entities(notes, TWO) == [read_entities([note], TWO)[0] for note in notes]

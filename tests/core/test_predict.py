@@ -65,7 +65,7 @@ def test_readings_are_those_of_each_window_run_alone(kind, written, batch_tokens
         expected = one_window_at_a_time(reading.note, kind)
         assert reading.logits.tolist() == expected.tolist()
         if crf is None:
-            assert reading.entities == read_entities(reading.encoded, expected, SCHEME)
+            assert [reading.entities] == read_entities([(reading.encoded, expected)], SCHEME)
         else:
             assert [reading.entities] == find_entities([(reading.encoded, expected)], crf, SCHEME)
 

@@ -1,7 +1,9 @@
 """Logits to tags: the best path that obeys the label scheme, over the whole note at once.
 
 Windows only bound what the network sees at a time. Their kept logits are laid end to end first,
-so an entity that crosses from one window into the next is read as one.
+so an entity that crosses from one window into the next is read as one. Notes are decoded many at a
+time, since calling numpy costs more than what one note gives it to do: they stand one after
+another in every array, ``starts`` (B,) says where each begins, and no path leads over a start.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from clin_edge.core.spans import Entity
 F = TypeVar("F", np.float32, np.float64)
 
 _FORBIDDEN = np.float32(-1e30)
+_ONE_NOTE = np.zeros(1, dtype=np.intp)
 
 
 def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -29,41 +32,53 @@ def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return cast(NDArray[np.float32], shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
 
 
-def best_path(scores: NDArray[np.float32], scheme: LabelScheme) -> NDArray[np.intp]:
-    """Find the best allowed tag sequence (N,) of one note's scores (N, C).
+def best_path(
+    scores: NDArray[np.float32], scheme: LabelScheme, starts: NDArray[np.intp] = _ONE_NOTE
+) -> NDArray[np.intp]:
+    """Find the best allowed tag sequence (N,) of scores (N, C), of each note by itself.
 
     Exactly Viterbi's answer, but only where it is needed. Without learned transitions the best tag
-    of each token alone is nearly always allowed already. So the note is cut where no best path can
+    of each token alone is nearly always allowed already. So a note is cut where no best path can
     continue an entity, and only pieces that break the scheme are searched. A cut before token r is
     safe if, for every label X, giving up I-X at r (and, when the entity went on, opening it at
     r + 1 with B-X instead) always gains score.
     """
     tags: NDArray[np.intp] = scores.argmax(axis=1)
-    if len(tags) == 0 or _obeys(tags, scheme).all():
+    if len(tags) == 0:
+        return tags
+    obeys = np.empty(len(tags), dtype=bool)
+    obeys[1:] = scheme.allowed[tags[:-1], tags[1:]]
+    obeys[starts] = scheme.allowed_first[tags[starts]]
+    if obeys.all():
         return tags
     opens, inside = scores[:, 1::2], scores[:, 2::2]
     loss_next = np.zeros_like(inside)
     loss_next[:-1] = np.maximum(inside[1:] - opens[1:], 0)
+    loss_next[starts[1:] - 1] = 0
     not_inside = np.maximum(scores[:, 0], opens.max(axis=1))
     safe = (not_inside[:, None] - inside > loss_next).all(axis=1)
-    safe[0] = True
+    safe[starts] = True
     piece = np.cumsum(safe) - 1
-    broken = np.unique(piece[~_obeys(tags, scheme)])
-    in_broken = np.isin(piece, broken)
-    lengths = np.bincount(piece)[broken]
-    chains = scores[in_broken].T.copy()
+    in_broken = np.zeros(piece[-1] + 1, dtype=bool)
+    in_broken[piece[~obeys]] = True
+    lengths = np.bincount(piece)[in_broken]
+    searched = in_broken[piece]
+    chains = scores[searched].T.copy()
     first = np.where(scheme.allowed_first, np.float32(0), _FORBIDDEN)
     chains[:, np.cumsum(lengths) - lengths] += first[:, None]
     steps = np.where(scheme.allowed, np.float32(0), _FORBIDDEN)[:, :, None]
     kinds = np.zeros(chains.shape[1], dtype=np.intp)
-    tags[in_broken] = Lattice(chains, lengths, steps, kinds).best_paths()
+    tags[searched] = Lattice(chains, lengths, steps, kinds).best_paths()
     return tags
 
 
 def best_whole_words(
-    scores: NDArray[np.float32], opens_word: NDArray[np.bool_], scheme: LabelScheme
+    scores: NDArray[np.float32],
+    opens_word: NDArray[np.bool_],
+    scheme: LabelScheme,
+    starts: NDArray[np.intp] = _ONE_NOTE,
 ) -> NDArray[np.intp]:
-    """Find the best allowed tag sequence (N,) of those that cut no word.
+    """Find the best allowed tag sequence (N,) of those that cut no word, of each note by itself.
 
     The pieces of a word bear one label together or none: the first may open it, the others go on.
     A word's score for a tag is the sum of its pieces', so this too is Viterbi's answer.
@@ -72,13 +87,13 @@ def best_whole_words(
         scores: (N, C).
         opens_word: (N,), false for a token that goes on with the word of the one before.
         scheme: Says which tag may follow which.
+        starts: Where notes begin (B,), ascending from 0.
     """
-    if opens_word.all():
-        return best_path(scores, scheme)
     first = opens_word.copy()
-    first[0] = True
-    words = word_scores(scores, np.flatnonzero(first))
-    return tags_of_pieces(best_path(words, scheme), first)
+    first[starts] = True
+    begins = np.flatnonzero(first)
+    path = best_path(word_scores(scores, begins), scheme, np.searchsorted(begins, starts))
+    return tags_of_pieces(path, first)
 
 
 def word_scores(scores: NDArray[F], begins: NDArray[np.intp]) -> NDArray[F]:
@@ -105,14 +120,6 @@ def tags_of_pieces(tags: NDArray[np.intp], first: NDArray[np.bool_]) -> NDArray[
     return spread
 
 
-def _obeys(tags: NDArray[np.intp], scheme: LabelScheme) -> NDArray[np.bool_]:
-    """Tell for each tag (N,) whether it may stand after the one before it."""
-    obeys: NDArray[np.bool_] = np.empty(len(tags), dtype=bool)
-    obeys[0] = scheme.allowed_first[tags[0]]
-    obeys[1:] = scheme.allowed[tags[:-1], tags[1:]]
-    return obeys
-
-
 def stitch(encoded: Encoded, kept: Sequence[Logits], n_tags: int) -> NDArray[np.float32]:
     """Lay the logits that each window keeps (K, C) end to end: one row a token of the note (N, C).
 
@@ -126,17 +133,32 @@ def stitch(encoded: Encoded, kept: Sequence[Logits], n_tags: int) -> NDArray[np.
 
 
 def read_entities(
-    encoded: Encoded, logits: NDArray[np.float32], scheme: LabelScheme
-) -> list[Entity]:
-    """Read a note's entities out of its logits (N, C), in text order.
+    notes: Sequence[tuple[Encoded, Logits]], scheme: LabelScheme
+) -> list[list[Entity]]:
+    """Read the entities of notes out of their logits (N, C), each note's in text order.
 
     An entity is as sure as its least sure token: its score is the lowest probability, over its
-    tokens, of the tag on the best path.
+    tokens, of the tag on the best path. What is found in a note does not depend on the others.
     """
-    scores = log_softmax(logits)
-    tags = best_whole_words(scores, encoded.opens_word, scheme)
-    chosen = np.exp(scores[np.arange(len(tags)), tags])
-    return [
-        Entity(span, label, min(float(chosen[tokens].min()), 1.0))
-        for span, label, tokens in scheme.spans(tags, encoded.offsets)
-    ]
+    found: list[list[Entity]] = [[] for _ in notes]
+    ends = np.cumsum([len(rows) for _, rows in notes], dtype=np.intp)
+    if not len(ends) or not ends[-1]:
+        return found
+    logits = np.concatenate([rows for _, rows in notes])
+    offsets = np.concatenate([encoded.offsets for encoded, _ in notes])
+    opens_word = np.concatenate([encoded.opens_word for encoded, _ in notes])
+    starts = np.unique(np.append(0, ends[:-1]))  # empty notes have none
+    starts = starts[starts < ends[-1]]
+    tags = best_whole_words(logits, opens_word, scheme, starts)
+    spans = scheme.spans(tags, offsets)
+    if not spans:
+        return found
+    chances = np.ones(len(tags) + 1, dtype=np.float32)
+    inside = np.flatnonzero(tags)
+    chances[inside] = np.exp(log_softmax(logits[inside])[np.arange(len(inside)), tags[inside]])
+    bounds = np.array([(tokens.start, tokens.stop) for _, _, tokens in spans])
+    scores = np.minimum(np.minimum.reduceat(chances, bounds.reshape(-1))[::2], 1).tolist()
+    of_note = np.searchsorted(ends, bounds[:, 0], side="right").tolist()
+    for (span, label, _), score, i in zip(spans, scores, of_note, strict=True):
+        found[i].append(Entity(span, label, score))
+    return found

@@ -77,14 +77,18 @@ class LabelScheme:
         follows = np.zeros(len(tags), dtype=bool)
         follows[1:] = inside[1:] & inside[:-1] & (tags[1:] % 2 == 0) & (labels[1:] == labels[:-1])
         firsts = np.flatnonzero(inside & ~follows)
+        pasts = np.flatnonzero(inside & ~np.append(follows[1:], False)) + 1
         found = []
-        for first in firsts.tolist():
-            last = first
-            while last + 1 < len(tags) and follows[last + 1]:
-                last += 1
-            start, end = int(offsets[first, 0]), int(offsets[last, 1])
+        for first, past, start, end, label in zip(
+            firsts.tolist(),
+            pasts.tolist(),
+            offsets[firsts, 0].tolist(),
+            offsets[pasts - 1, 1].tolist(),
+            labels[firsts].tolist(),
+            strict=True,
+        ):
             if start < end:  # a byte-level tokenizer has tokens of a space alone: no characters
-                found.append((Span(start, end), self.types[labels[first]], slice(first, last + 1)))
+                found.append((Span(start, end), self.types[label], slice(first, past)))
         return found
 
 

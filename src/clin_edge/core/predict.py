@@ -23,7 +23,7 @@ from clin_edge.core.windows import Window
 
 LOOKAHEAD_BATCHES = 64
 _FIRST_BATCHES = 16  # of the first group, so that the network soon has something to do
-_CRF_NOTES = 16  # are decoded together at least, which is quicker
+_BATCHES_TOGETHER = 4  # so many tokens at least are decoded together, which is quicker
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,19 +203,25 @@ class Predictor:
     def _readings(self, group: _Group, share: float = 1) -> Iterator[Reading]:
         """Yield readings of a group whose windows have run, until ``share`` of them are given."""
         start, end = group.n_given, int(share * len(group.waiting))
-        if share < 1 and self.crf is not None and end - start < _CRF_NOTES:
+        n_tokens = sum(len(encoded.ids) for _, encoded in group.waiting[start:end])
+        if share < 1 and n_tokens < _BATCHES_TOGETHER * self._batch_tokens:
             return
         group.n_given = end
-        if self.crf is None:
-            for note, encoded, logits, coverage in self._whole(group, start, end):
-                entities = read_entities(encoded, logits, self.scheme)
-                yield Reading(note, encoded, logits, entities, coverage)
-            return
-        whole = list(self._whole(group, start, end))
+        whole, failed = [], None
+        try:
+            for one in self._whole(group, start, end):
+                whole.append(one)
+        except CoverageError as error:  # what came before is given first
+            failed = error
         given = [(encoded, logits) for _, encoded, logits, _ in whole]
-        found = find_entities(given, self.crf, self.scheme)
+        if self.crf is None:
+            found = read_entities(given, self.scheme)
+        else:
+            found = find_entities(given, self.crf, self.scheme)
         for (note, encoded, logits, coverage), entities in zip(whole, found, strict=True):
             yield Reading(note, encoded, logits, entities, coverage)
+        if failed is not None:
+            raise failed
 
     def _whole(
         self, group: _Group, start: int, end: int
