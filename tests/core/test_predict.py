@@ -182,19 +182,20 @@ BROKEN_PLANS = {
 }
 
 
+@HEADS
 @pytest.mark.parametrize("broken", BROKEN_PLANS.values(), ids=BROKEN_PLANS)
-def test_a_run_on_a_broken_plan_fails_rather_than_skip_text(monkeypatch, broken) -> None:
+def test_a_run_on_a_broken_plan_fails_rather_than_skip_text(monkeypatch, broken, crf) -> None:
     plan = core_windows.plan_windows
     text = "a b c d e f g h i j k l m n o p q r s t u v w x y z a b c d e f g h"
     whole = [Note("good", "pain"), Note("n", text)]
-    assert len(list(predictor().read(whole))) == 2
+    assert len(list(predictor(crf=crf).read(whole))) == 2
 
     def break_long_ones(n_tokens: int, *, size: int, overlap: int) -> list[Window]:
         windows = plan(n_tokens, size=size, overlap=overlap)
         return broken(windows) if n_tokens > 1 else windows
 
     monkeypatch.setattr(core_windows, "plan_windows", break_long_ones)
-    reading = predictor().read(whole)
+    reading = predictor(crf=crf).read(whole)
     assert next(reading).note.id == "good"
     with pytest.raises(CoverageError, match="note 'n': ") as caught:
         next(reading)
