@@ -22,6 +22,7 @@ from clin_edge.core.batching import Batch
 from clin_edge.core.errors import InputError
 from clin_edge.distill.rounding import SMOOTH_QUANT
 from clin_edge.distill.student import Student
+from clin_edge.export.attention import round_shares_and_values
 
 INPUTS = ("input_ids", "attention_mask")
 
@@ -103,12 +104,16 @@ def quantize_int8(model: Any, batches: Sequence[Batch], settings: Int8Settings) 
     """Quantise weights, activations and embeddings to static INT8, calibrated on ``batches``.
 
     NNCF's rules for transformers: SmoothQuant, bias correction, and ranges fixed here once, so that
-    a note's answer does not depend on what else is in its batch.
+    a note's answer does not depend on what else is in its batch; and attention's second product,
+    which they leave in float.
 
     Raises:
         InputError: If there is nothing to calibrate on.
     """
-    return run_nncf(model, batches, settings, [_op_pattern(name) for name in settings.float_layers])
+    float_ops = [_op_pattern(name) for name in settings.float_layers]
+    quantized = run_nncf(model, batches, settings, float_ops)
+    round_shares_and_values(quantized, batches)
+    return quantized
 
 
 def run_nncf(

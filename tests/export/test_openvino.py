@@ -218,7 +218,7 @@ def test_settings_and_windows_reach_nncf_and_its_bars_stay_off_stdout(
 
     monkeypatch.setattr(nncf, "quantize", quantize)
     few = calibration_batches(notes, student.encoder, n_windows=3)
-    quantize_int8("a model", few, Int8Settings("performance", "disable"))
+    quantize_int8(to_openvino(student), few, Int8Settings("performance", "disable"))
     assert capsys.readouterr().out == ""
     assert [item["input_ids"].tolist() for item in asked["data"]] == [
         batch.input_ids.tolist() for batch in few

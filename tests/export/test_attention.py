@@ -1,0 +1,120 @@
+"""Attention's second product in 8 bits: what NNCF leaves in float, near it, for every encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import pytest
+from openvino import opset13 as ops
+
+from clin_edge.core.batching import Batch
+from clin_edge.export.attention import round_shares_and_values
+from clin_edge.export.calibrate import calibration_batches
+from clin_edge.export.openvino import Int8Settings, quantize_int8, to_openvino
+from tiny import KINDS, tiny_student
+
+FEW = (2, 3, 5, 4)  # B, H, T, D
+
+
+def kinds_of(model: ov.Model) -> list[str]:
+    return [node.get_type_name() for node in model.get_ops()]
+
+
+def attention(*, floats: bool = False, scale: bool = False, causal: bool = False) -> ov.Model:
+    """Attention alone: what is looked at are ids, made into numbers that depend on place, too."""
+    ids = ops.parameter([-1, -1], np.int64, name="input_ids")
+    seen = ops.parameter([-1, -1], np.int64, name="attention_mask")
+    for node, name in ((ids, "input_ids"), (seen, "attention_mask")):
+        node.output(0).get_tensor().set_names({name})
+    _, n_heads, _, width = FEW
+    table = np.random.default_rng(3).normal(0, 1, (50, n_heads * width)).astype(np.float32)
+    rows = ops.gather(ops.constant(table), ids, ops.constant(np.int64(0)))
+    shape = ops.constant(np.array([0, 0, n_heads, width]))
+    heads = ops.transpose(ops.reshape(rows, shape, True), ops.constant(np.array([0, 2, 1, 3])))
+    mask = ops.unsqueeze(ops.convert(seen, "boolean"), ops.constant(np.array([1, 2])))
+    if floats:
+        mask = ops.select(mask, ops.constant(np.float32(0)), ops.constant(np.float32(-1e9)))
+    factor = ops.constant(np.float32(0.3)) if scale else None
+    found = ops.scaled_dot_product_attention(heads, heads, heads, mask, factor, causal)
+    found.set_friendly_name("encoder.layer.0.attention.self")
+    return ov.Model([found], [ids, seen], "attention")
+
+
+def some_batches(n: int) -> list[Batch]:
+    rng = np.random.default_rng(5)
+    made = []
+    for _ in range(n):
+        ids, mask = rng.integers(0, 50, (FEW[0], FEW[2])), np.ones((FEW[0], FEW[2]), np.int64)
+        mask[0, 3:] = 0
+        made.append(Batch(ids, mask, (0, 1)))
+    return made
+
+
+def answers(model: ov.Model, batch: Batch) -> np.ndarray:
+    compiled = ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    given = compiled({"input_ids": batch.input_ids, "attention_mask": batch.attention_mask})
+    return np.array(given[0])
+
+
+@pytest.mark.parametrize("how", [{}, {"floats": True}, {"scale": True}], ids=str)
+def test_it_is_attention_but_for_the_rounding(how: dict[str, bool]) -> None:
+    model = attention(**how)
+    batches = some_batches(4)
+    before = [answers(model, batch) for batch in batches]
+    assert round_shares_and_values(model, batches) == 1
+    assert "ScaledDotProductAttention" not in kinds_of(model)
+    assert kinds_of(model).count("FakeQuantize") == 2
+    largest = max(np.abs(one).max() for one in before)
+    for was, batch in zip(before, batches, strict=True):
+        off = np.abs(answers(model, batch) - was)
+        assert 0 < off.max() < 0.02 * largest
+
+
+def test_values_beyond_those_seen_are_cut_off_and_hidden_ones_set_no_range() -> None:
+    """Row 0 hides its last two tokens: what stands there may be as large as it likes."""
+    model, (batch,) = attention(), some_batches(1)
+    round_shares_and_values(model, [batch])
+    bounds = [
+        float(np.max(node.input_value(4).get_node().data))
+        for node in model.get_ops()
+        if node.get_type_name() == "FakeQuantize"
+    ]
+    table = next(
+        node.data for node in model.get_ops() if node.get_friendly_name() and _is_table(node)
+    )
+    real = table[batch.input_ids[batch.attention_mask == 1]]
+    assert sorted(bounds) == pytest.approx(sorted([1.0, float(np.abs(real).max())]))
+    assert np.abs(table).max() > np.abs(real).max()
+
+
+def _is_table(node: ov.Node) -> bool:
+    return node.get_type_name() == "Constant" and node.get_output_shape(0)[0:1] == [50]
+
+
+def test_attention_that_hides_the_future_is_left_alone() -> None:
+    model = attention(causal=True)
+    assert round_shares_and_values(model, some_batches(1)) == 0
+    assert "ScaledDotProductAttention" in kinds_of(model)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_product_of_attention_is_left_in_float(kind: str, tmp_path: Path, notes) -> None:
+    student = tiny_student(tmp_path, kind)
+    batches = calibration_batches(notes, student.encoder)
+    model = quantize_int8(to_openvino(student), batches, Int8Settings())
+    assert "ScaledDotProductAttention" not in kinds_of(model)
+    products = [
+        [node.input_value(i).get_node() for i in (0, 1)]
+        for node in model.get_ops()
+        if node.get_type_name() == "MatMul"
+    ]
+    of_shares = [
+        [part.get_type_name() for part in parts]
+        for parts in products
+        if parts[0].get_input_size()
+        and parts[0].input_value(0).get_node().get_type_name() == "Softmax"
+    ]
+    n_layers = student.model.config.num_hidden_layers
+    assert of_shares == [["FakeQuantize", "FakeQuantize"]] * n_layers
