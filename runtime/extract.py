@@ -10,7 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from clin_edge.core.batching import BATCH_TOKENS
 from clin_edge.core.bundle import Bundle
 from clin_edge.core.errors import InputError
 from clin_edge.core.lines import NoteError
@@ -43,6 +42,7 @@ class Extraction:
         quarantine: Where ids of notes that were set aside go, with a reason. If it is given, notes
             that cannot be read as promised are set aside too; without, the first one raises.
         reuse: Remember what was made of the latest passages, for notes that repeat them.
+        batch_tokens: Bounds a batch; None for what suits the model.
         resume: Go on after what an earlier run made durable.
         workers: How many processes read notes at once; 0 reads them in this one, unwatched. None
             for as many as suit the bundle and the threads.
@@ -61,7 +61,7 @@ class Extraction:
     context: bool = False
     reuse: bool = True
     engine: str = "auto"
-    batch_tokens: int = BATCH_TOKENS
+    batch_tokens: int | None = None
     workers: int | None = None
     threads: int | None = None
     resume: bool = False

@@ -52,7 +52,9 @@ def _number(_: click.Context, __: click.Parameter, value: float) -> float:
 )
 @threads_option
 @click.option(
-    "--batch-tokens", type=click.IntRange(1), default=512, show_default=True, help="Batch size."
+    "--batch-tokens",
+    type=click.IntRange(1),
+    help="Batch size [512, or 1024 for a small model such as fast].",
 )
 @click.option(
     "--min-score",
@@ -104,7 +106,7 @@ def extract(
     quarantine: Path | None,
     workers: int | None,
     threads: int | None,
-    batch_tokens: int,
+    batch_tokens: int | None,
     min_score: float,
     context: bool,
     reuse: bool,

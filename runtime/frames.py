@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import IO
 
-from clin_edge.core.batching import BATCH_TOKENS
 from clin_edge.core.notes import Note
 
 _HEAD = struct.Struct(">cQ")
@@ -36,7 +35,7 @@ class Order:
         manifest_sha256: What its manifest must hash to: it is opened a second time.
         engine: One of the bundle's engines, or ``auto``.
         threads: How many threads the engine has.
-        batch_tokens: Bounds a batch.
+        batch_tokens: Bounds a batch; None for what suits the model.
         fmt: One of ``writers.FORMATS``.
         with_text: Whether words of notes are written.
         day: When the notes are read (ISO), for formats that tell.
@@ -49,7 +48,7 @@ class Order:
     manifest_sha256: str
     engine: str = "auto"
     threads: int = 1
-    batch_tokens: int = BATCH_TOKENS
+    batch_tokens: int | None = None
     fmt: str = "jsonl"
     with_text: bool = True
     day: str = ""

@@ -12,7 +12,7 @@ from clin_edge.core.bundle import Bundle, open_bundle
 from clin_edge.core.crf import CRF_FILE, CrfTables
 from clin_edge.core.encode import Encoder
 from clin_edge.core.errors import BundleError, ClinEdgeError, MissingInstallError
-from clin_edge.core.manifest import Manifest
+from clin_edge.core.manifest import MODEL_FILES, Manifest
 from clin_edge.core.notes import Note
 from clin_edge.core.predict import Predictor
 from clin_edge.core.records import Record
@@ -26,6 +26,7 @@ from clin_edge.runtime.threads import usable_threads
 DEFAULT_BUNDLE = Path(__file__).parent / "model"
 FAST_BUNDLE = Path(__file__).parent / "fast"
 FAST = "fast"  # the name by which the second one is asked for
+_SMALL_BYTES = 16_000_000  # of a model that reads larger batches
 
 
 class Pipeline:
@@ -43,7 +44,7 @@ class Pipeline:
         bundle: Bundle,
         session: Session,
         *,
-        batch_tokens: int = BATCH_TOKENS,
+        batch_tokens: int | None = None,
         reuse: bool = False,
     ) -> None:
         """Join a bundle and a session that runs its model; see ``from_bundle``.
@@ -65,7 +66,7 @@ class Pipeline:
             encoder,
             manifest.scheme,
             session,
-            batch_tokens=batch_tokens,
+            batch_tokens=batch_tokens or suitable_batch_tokens(manifest),
             crf=crf,
             repeats=Repeats() if reuse else None,
         )
@@ -77,7 +78,7 @@ class Pipeline:
         *,
         engine: str = "auto",
         threads: int | None = None,
-        batch_tokens: int = BATCH_TOKENS,
+        batch_tokens: int | None = None,
         reuse: bool = True,
     ) -> Pipeline:
         """Open and verify a bundle, and load its model.
@@ -88,7 +89,8 @@ class Pipeline:
             engine: ``openvino``, ``onnxruntime``, or ``auto``: of those the bundle has a model for
                 and that are installed, the one that is faster on this processor.
             threads: By default as many as the process may use; see ``usable_threads``.
-            batch_tokens: Bounds a batch, padding included; more memory, hardly more speed.
+            batch_tokens: Bounds a batch, padding included; by default as suits the model, see
+                ``suitable_batch_tokens``.
             reuse: Remember what was made of the latest passages, for notes that repeat them.
 
         Raises:
@@ -177,6 +179,17 @@ def open_session(bundle: Bundle, *, engine: str, threads: int, keep: bool = Fals
     if isinstance(reason, ModuleNotFoundError):
         raise MissingInstallError("onnxruntime" if name == "onnxruntime" else None, name)
     raise ClinEdgeError(f"{name} is installed but cannot be loaded ({reason}); install it again")
+
+
+def suitable_batch_tokens(manifest: Manifest) -> int:
+    """Say how large batches are to be: twice as large for a small model.
+
+    What a batch costs beside its arithmetic is the same for every model, and so more of a small
+    one's time; a larger model gains next to nothing, and takes more memory.
+    """
+    models = {name for names in MODEL_FILES.values() for name in names}
+    size = sum(fact.size_bytes for name, fact in manifest.files.items() if name in models)
+    return 2 * BATCH_TOKENS if size < _SMALL_BYTES else BATCH_TOKENS
 
 
 def engines_by_speed(manifest: Manifest, here: Processor) -> tuple[str, ...]:

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from clin_edge.core.batching import BATCH_TOKENS
 from clin_edge.core.errors import InputError
 from clin_edge.core.lines import MAX_NOTE_CHARS
 from clin_edge.core.notes import Note
@@ -77,7 +76,7 @@ class MapInArrow:
     note_timeout_s: float = NOTE_TIMEOUT_S
     memory_mb: int = MEMORY_MB
     threads: int = 1
-    batch_tokens: int = BATCH_TOKENS
+    batch_tokens: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse on the driver what would fail on every executor."""
@@ -88,7 +87,7 @@ class MapInArrow:
         if not self.note_timeout_s > 0:
             raise ValueError(f"note_timeout_s must be more than 0, got {self.note_timeout_s}")
         for name in ("max_note_chars", "memory_mb", "threads", "batch_tokens"):
-            if getattr(self, name) < 1:
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
