@@ -18,10 +18,11 @@ OFFLINE = HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
 DATA ?= ../shared/data
 RECIPE ?= distill/recipes/default.toml
-FAST_RECIPE ?= distill/recipes/fast-words.toml
+FAST_RECIPE ?= distill/recipes/fast-narrow.toml
 ARGS ?=
-# Who teaches the students in the box: versions 4, 5 and 6 of the default one.
-TEACHERS = third fourth fifth
+# Who teaches the students in the box: versions 4, 5, 6 and 7 of the default one. The first three taught the last.
+OLDER = third fourth fifth
+TEACHERS = $(OLDER) sixth
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -55,9 +56,19 @@ fast: .venv-dev/.done build/fast-bundle/manifest.json ## the smaller bundle alon
 	$(DEV)/python benchmarks/behaviour.py runtime/fast --card
 
 # Students learn from bundles where they can, which read several times as fast.
-build/default/model.safetensors: build/fifth/model.safetensors $(TEACHERS:%=build/%-bundle/manifest.json) build/data/most.jsonl
-	$(DEV)/clin-edge distill --recipe $(RECIPE) --data build/data --student build/fifth $(TEACHERS:%=--soft-from build/%-bundle) \
-		--unlabelled build/data/most.jsonl $(ARGS) -o build/default
+build/default/model.safetensors: build/seventh/model.safetensors
+	$(DEV)/clin-edge mix build/sixth build/seventh --share 0.5 -o build/default
+
+build/seventh/model.safetensors: build/sixth/model.safetensors $(TEACHERS:%=build/%-bundle/manifest.json) build/data/others.jsonl
+	$(DEV)/clin-edge distill --recipe $(RECIPE) --data build/data --student build/sixth $(TEACHERS:%=--soft-from build/%-bundle) \
+		--unlabelled build/data/others.jsonl $(ARGS) -o build/seventh
+
+build/sixth-bundle/manifest.json: build/sixth/model.safetensors build/data/calibrate.jsonl
+	$(call pack,build/sixth,distill/recipes/sixth.toml) --preset performance -o build/sixth-bundle
+
+build/sixth/model.safetensors: build/fifth/model.safetensors $(OLDER:%=build/%-bundle/manifest.json) build/data/most.jsonl
+	$(DEV)/clin-edge distill --recipe distill/recipes/sixth.toml --data build/data --student build/fifth $(OLDER:%=--soft-from build/%-bundle) \
+		--unlabelled build/data/most.jsonl $(ARGS) -o build/sixth
 
 build/fifth-bundle/manifest.json: build/fifth/model.safetensors build/data/calibrate.jsonl
 	$(call pack,build/fifth,distill/recipes/fifth.toml) --preset performance -o build/fifth-bundle
@@ -84,9 +95,13 @@ build/last/model.safetensors: build/third-bundle/manifest.json build/second-fast
 build/fast-bundle/manifest.json: build/fast/model.safetensors build/data/calibrate.jsonl
 	$(call pack,build/fast,$(FAST_RECIPE)) --preset performance -o build/fast-bundle
 
-build/fast/model.safetensors: build/second-fast/model.safetensors $(TEACHERS:%=build/%-bundle/manifest.json) build/data/most.jsonl
-	$(DEV)/clin-edge distill --recipe $(FAST_RECIPE) --data build/data --student build/second-fast $(TEACHERS:%=--soft-from build/%-bundle) \
-		--unlabelled build/data/most.jsonl $(ARGS) -o build/fast
+build/fast/model.safetensors: build/third-fast/model.safetensors $(TEACHERS:%=build/%-bundle/manifest.json) build/data/others.jsonl
+	$(DEV)/clin-edge distill --recipe $(FAST_RECIPE) --data build/data --student build/third-fast $(TEACHERS:%=--soft-from build/%-bundle) \
+		--unlabelled build/data/others.jsonl $(ARGS) -o build/fast
+
+build/third-fast/model.safetensors: build/second-fast/model.safetensors $(OLDER:%=build/%-bundle/manifest.json) build/data/most.jsonl
+	$(DEV)/clin-edge distill --recipe distill/recipes/fast-words.toml --data build/data --student build/second-fast $(OLDER:%=--soft-from build/%-bundle) \
+		--unlabelled build/data/most.jsonl $(ARGS) -o build/third-fast
 
 build/second-fast-bundle/manifest.json: build/second-fast/model.safetensors build/data/calibrate.jsonl
 	$(call pack,build/second-fast,distill/recipes/fast-again.toml) --float-layers 1 -o build/second-fast-bundle
@@ -150,6 +165,10 @@ build/data/few.jsonl: build/data/more.jsonl
 # The other two thirds.
 build/data/most.jsonl: build/data/more.jsonl
 	awk 'NR % 3 != 0' $< > $@
+
+# The first third and half of these.
+build/data/others.jsonl: build/data/more.jsonl
+	awk 'NR % 3 != 2' $< > $@
 
 # Half of the sentences, but for the shortest.
 build/data/sentences.jsonl:
