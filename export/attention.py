@@ -15,7 +15,7 @@ from openvino import opset13 as ops
 from clin_edge.core.batching import Batch
 
 _KIND = "ScaledDotProductAttention"
-_VALUE, _MASK, _SCALE = 2, 3, 4  # places among its inputs
+_VALUE, _MASK = 2, 3  # places among its inputs
 _LEVELS = 256
 
 
@@ -34,7 +34,7 @@ def round_shares_and_values(model: Any, batches: Sequence[Batch]) -> int:
 
 
 def _attentions(model: Any) -> list[Any]:
-    """Give the attentions that see a mask, and nothing of which but the mask hides."""
+    """Give the attentions in which a mask hides tokens, and nothing else does."""
     return [
         node
         for node in model.get_ordered_ops()
