@@ -17,9 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from throughput import machine
-
-from clin_edge.core.notes import read_notes
+from throughput import machine, spread_notes
 
 
 def main() -> None:
@@ -31,8 +29,7 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True)
     args = parser.parse_args()
     here = machine()
-    every = list(read_notes([args.notes]))
-    notes = every[:: max(1, len(every) // args.n)][: args.n]
+    notes = spread_notes(args.notes, args.n)
     words = sum(len(note.text.split()) for note in notes)
     arms = {name: place.split(",") for name, _, place in (a.partition("=") for a in args.arms)}
     seconds: dict[str, list[float]] = {name: [] for name in arms}

@@ -2,7 +2,8 @@
 
     python benchmarks/operations.py NOTES -n 60 -o benchmarks/results/operations.json
 
-One thread, OpenVINO's own clocks, the default bundle or --bundle, batches as `extract` makes them;
+One thread, OpenVINO's own clocks, the default bundle or --bundle, batches of the size
+`extract` makes;
 padding takes time and is not counted as tokens. What OpenVINO does together has one time: GELU is
 part of the first product of a feed-forward layer, rounding to 8 bits of what gives the numbers.
 """
@@ -19,11 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import openvino as ov
-from throughput import machine
+from throughput import machine, spread_notes
 
-from clin_edge.core.batching import BATCH_TOKENS, Batch, batches
-from clin_edge.core.notes import read_notes
-from clin_edge.runtime.pipeline import Pipeline, open_default_or, open_session
+from clin_edge.core.batching import Batch, batches
+from clin_edge.runtime.pipeline import (
+    Pipeline,
+    open_default_or,
+    open_session,
+    suitable_batch_tokens,
+)
 
 # The first that is found in an operation's type and name says what it is.
 KINDS = {
@@ -73,15 +78,17 @@ def main() -> None:
     bundle = open_default_or(args.bundle)
     session = open_session(bundle, engine="openvino", threads=1)
     encoder = Pipeline(bundle, session).predictor.encoder
-    every = list(read_notes([args.notes]))
-    notes = every[:: max(1, len(every) // args.n)][: args.n]
+    notes = spread_notes(args.notes, args.n)
     windows = []
     for note in notes:
         encoded = encoder.encode(note)
         windows += [encoder.window_ids(encoded, window) for window in encoded.windows]
     work = list(
         batches(
-            windows, longest=encoder.max_tokens, pad_id=encoder.pad_id, batch_tokens=BATCH_TOKENS
+            windows,
+            longest=encoder.max_tokens,
+            pad_id=encoder.pad_id,
+            batch_tokens=suitable_batch_tokens(bundle.manifest),
         )
     )
     request = session._compiled.create_infer_request()

@@ -15,11 +15,10 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from throughput import machine
+from throughput import machine, spread_notes
 
 from clin_edge.core.batching import Batch, Logits, Session
 from clin_edge.core.encode import Encoder
@@ -71,8 +70,7 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True)
     args = parser.parse_args()
     here = machine()
-    every = list(read_notes([args.notes]))
-    notes = list(islice(every, 0, None, max(1, len(every) // args.n)))[: args.n]
+    notes = spread_notes(args.notes, args.n)
     words = sum(len(note.text.split()) for note in notes)
     place = args.out.with_suffix(".notes.jsonl")
     place.write_text(

@@ -112,6 +112,12 @@ def median(runs: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def spread_notes(place: str, n: int) -> list[Note]:
+    """Give ``n`` notes of a place at most, evenly spread over all."""
+    every = list(read_notes([place]))
+    return every[:: max(1, len(every) // n)][:n]
+
+
 def machine() -> dict[str, Any]:
     """Say what these figures were measured on."""
     cpu, flags = platform.processor() or platform.machine(), ""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from clin_edge.core import predict
 from clin_edge.core.batching import Batch, Logits, Pending
+from clin_edge.core.decode import read_entities
 from clin_edge.core.notes import Note
 from clin_edge.core.predict import LOOKAHEAD_BATCHES, Coverage, Predictor, Reading
 from clin_edge.core.repeats import Repeats
@@ -112,6 +113,23 @@ def test_notes_are_encoded_and_given_little_by_little_while_batches_run(monkeypa
     assert max(run.count("e") for run in between) <= 4
     later = between[30:-30]
     assert max(run.count("g") for run in later) <= 8 < 200 * 16 / len(between)
+
+
+def test_notes_are_decoded_in_portions_whatever_a_group_holds(monkeypatch) -> None:
+    """So that memory follows a batch and the longest note, not a group."""
+    portions: list[int] = []
+
+    def watched(notes, scheme):
+        portions.append(sum(len(encoded.ids) for encoded, _ in notes))
+        return read_entities(notes, scheme)
+
+    monkeypatch.setattr(predict, "read_entities", watched)
+    session, work = several(3, batch_tokens=64)
+    assert len(list(work.read(Note(f"n{i}", LONG.text) for i in range(200)))) == 200
+    longest = len(work.encoder.encode(LONG).ids)
+    assert max(portions) < 4 * 64 + longest < sum(portions) / 4
+    assert sum(portions) == 200 * longest
+    assert not session.under_way
 
 
 @pytest.mark.parametrize("how", ["left", "notes", "network"])

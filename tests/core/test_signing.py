@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from clin_edge.core.bundle import Bundle, open_bundle
@@ -97,7 +98,9 @@ def test_the_envelope_is_a_sigstore_bundle_and_its_signature_one_of_dsse() -> No
     }
     raw = base64.b64decode(payload)
     what = b" ".join([b"DSSEv1 28 application/vnd.in-toto+json", str(len(raw)).encode(), raw])
-    load_pem_public_key(PUBLIC).verify(base64.b64decode(signed["sig"]), what)  # type: ignore
+    key = load_pem_public_key(PUBLIC)
+    assert isinstance(key, Ed25519PublicKey)
+    key.verify(base64.b64decode(signed["sig"]), what)
 
 
 def test_the_key_of_the_standard_s_first_example_has_its_public_half() -> None:

@@ -277,8 +277,7 @@ def test_options_are_refused_on_the_driver(option: str, value: object) -> None:
 def test_only_plain_fields_travel() -> None:
     function = MapInArrow("b", min_score=0.5)
     assert copy.copy(function) == function
-    kinds = {type(value) for value in dataclasses.astuple(function)}
-    assert kinds == {str, int, float, bool, type(None)}
+    assert {*map(type, dataclasses.astuple(function))} == {str, int, float, bool, type(None)}
 
 
 def test_the_driver_needs_no_engine_and_no_arrow_to_make_it() -> None:

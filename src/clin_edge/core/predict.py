@@ -23,7 +23,7 @@ from clin_edge.core.windows import Window
 
 LOOKAHEAD_BATCHES = 64
 _FIRST_BATCHES = 16  # of the first group, so that the network soon has something to do
-_BATCHES_TOGETHER = 4  # so many tokens at least are decoded together, which is quicker
+_BATCHES_TOGETHER = 4  # notes of so many batches' tokens are decoded together, which is quicker
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +201,24 @@ class Predictor:
         group.n_left -= len(batch.rows)
 
     def _readings(self, group: _Group, share: float = 1) -> Iterator[Reading]:
-        """Yield readings of a group whose windows have run, until ``share`` of them are given."""
-        start, end = group.n_given, int(share * len(group.waiting))
-        n_tokens = sum(len(encoded.ids) for _, encoded in group.waiting[start:end])
-        if share < 1 and n_tokens < _BATCHES_TOGETHER * self._batch_tokens:
-            return
-        group.n_given = end
+        """Yield readings of a group whose windows have run, portion by portion.
+
+        With less than all of it as ``share``, of its first so many notes those that fill portions.
+        """
+        end = int(share * len(group.waiting))
+        while group.n_given < end:
+            start = past = group.n_given
+            missing = _BATCHES_TOGETHER * self._batch_tokens
+            while missing > 0 and past < end:
+                missing -= len(group.waiting[past][1].ids)
+                past += 1
+            if missing > 0 and share < 1:
+                return
+            group.n_given = past
+            yield from self._decoded(group, start, past)
+
+    def _decoded(self, group: _Group, start: int, end: int) -> Iterator[Reading]:
+        """Yield the readings of notes ``start`` to ``end`` of a group, decoded together."""
         whole, failed = [], None
         try:
             for one in self._whole(group, start, end):
