@@ -17,6 +17,7 @@ from clin_edge.core.batching import Batch
 _KIND = "ScaledDotProductAttention"
 _VALUE, _MASK = 2, 3  # places among its inputs
 _LEVELS = 256
+_MOVES = ("Reshape", "Transpose")
 
 
 def round_shares_and_values(model: Any, batches: Sequence[Batch]) -> int:
@@ -71,13 +72,30 @@ def _replace(node: Any, most: float) -> None:
         mask = ops.select(mask, _number(0), _number(-np.inf)).output(0)
     scores = ops.add(ops.multiply(ops.matmul(query, key, False, True), factor), mask)
     shares = _rounded(ops.softmax(scores, -1), 0, 1)
-    values = _rounded(value, -most * _LEVELS / (_LEVELS - 2), most)
+    rounded, values = _round_values(value, -most * _LEVELS / (_LEVELS - 2), most)
     product = ops.matmul(shares, values, False, False)
-    for number, part in enumerate((scores, shares, values, product)):
+    for number, part in enumerate((scores, shares, rounded, product)):
         part.set_friendly_name(f"{name}/{number}")
     product.output(0).get_tensor().set_names(node.output(0).get_names())
     for port in node.output(0).get_target_inputs():
         port.replace_source_output(product.output(0))
+
+
+def _round_values(value: Any, low: float, high: float) -> tuple[Any, Any]:
+    """Give the node that rounds values, and the values, rounded.
+
+    They are rounded where a linear layer gives them, which does it in passing: between there and
+    attention they are only cut into heads and moved about.
+    """
+    place, node = None, value.get_node()
+    while node.get_type_name() in _MOVES and len(node.output(0).get_target_inputs()) == 1:
+        place, node = node.input(0), node.input_value(0).get_node()
+    if place is None:
+        rounded = _rounded(value, low, high)
+        return rounded, rounded.output(0)
+    rounded = _rounded(place.get_source_output(), low, high)
+    place.replace_source_output(rounded.output(0))
+    return rounded, value
 
 
 def _rounded(numbers: Any, low: float, high: float) -> Any:

@@ -23,21 +23,25 @@ from clin_edge.core.errors import InputError
 from clin_edge.distill.rounding import SMOOTH_QUANT
 from clin_edge.distill.student import Student
 from clin_edge.export.attention import round_shares_and_values
+from clin_edge.export.unsigned import count_from_zero
 
 INPUTS = ("input_ids", "attention_mask")
 
 
 class _Logits(torch.nn.Module):
-    """The student as a function of two tensors (B, T) that gives logits (B, T, C)."""
+    """The student as a function of two tensors (B, T) that gives logits (B, T, C).
+
+    The encoder is given its mask as attention adds it, one row for all tokens that look
+    (B, 1, 1, T). Of a mask (B, T) it would itself write out a square (B, 1, T, T).
+    """
 
     def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()
         self._model = model
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self._model(
-            input_ids=input_ids, attention_mask=attention_mask
-        ).logits
+        hidden = torch.where(attention_mask == 1, 0.0, -torch.inf)[:, None, None, :]
+        logits: torch.Tensor = self._model(input_ids=input_ids, attention_mask=hidden).logits
         return logits
 
 
@@ -104,8 +108,8 @@ def quantize_int8(model: Any, batches: Sequence[Batch], settings: Int8Settings) 
     """Quantise weights, activations and embeddings to static INT8, calibrated on ``batches``.
 
     NNCF's rules for transformers: SmoothQuant, bias correction, and ranges fixed here once, so that
-    a note's answer does not depend on what else is in its batch; and attention's second product,
-    which they leave in float.
+    a note's answer does not depend on what else is in its batch; attention's second product,
+    which they leave in float; and what products with weights take counted from zero.
 
     Raises:
         InputError: If there is nothing to calibrate on.
@@ -113,6 +117,7 @@ def quantize_int8(model: Any, batches: Sequence[Batch], settings: Int8Settings) 
     float_ops = [_op_pattern(name) for name in settings.float_layers]
     quantized = run_nncf(model, batches, settings, float_ops)
     round_shares_and_values(quantized, batches)
+    count_from_zero(quantized)
     return quantized
 
 

@@ -15,6 +15,7 @@ from clin_edge.core.bundle import Bundle
 from clin_edge.core.crf import CRF_FILE, CrfTables
 from clin_edge.core.errors import InputError
 from clin_edge.distill.student import Student, new_student
+from clin_edge.export.unsigned import added_to_bias
 
 _OURS = "__module._model."  # what OpenVINO puts before the path of a module of the student's
 _SMOOTH = "nncf_smooth_quant"
@@ -60,7 +61,7 @@ def unpack(bundle: Bundle, encoder: str) -> Student:
         tokenizer_json=bundle.files["tokenizer.json"],
         crf=None if tables is None else CrfTables.from_npz(tables, len(manifest.scheme.tags)),
         passage_tokens=manifest.passage_tokens,
-        facts={"unpacked_from": bundle.id},
+        facts={"unpacked_from": bundle.id, "learnt_from": list(manifest.sources)},
     )
 
 
@@ -73,7 +74,11 @@ def _weight(nodes: Mapping[str, Any], name: str) -> NDArray[Any] | None:
             continue
         where = 0 if place.endswith("Gather") else 1
         value = _constant(node.input_value(where))
-        return value * _smoothing(node) if place.endswith("MatMul") else value
+        if place.endswith("MatMul"):
+            return value * _smoothing(node)
+        if place.endswith("linear/Add"):
+            return value - added_to_bias(node.input_value(0).get_node())
+        return value
     return None
 
 

@@ -30,7 +30,7 @@ def widen_weights(model: ov.Model) -> int:
             source = port.get_source_output()
             if source.get_node().get_type_name() == "Constant":
                 continue
-            weights = _value(source)
+            weights = numbers_of(source)
             if weights is not None:
                 constant = ops.constant(np.ascontiguousarray(weights, dtype=np.float32))
                 port.replace_source_output(constant.output(0))
@@ -65,7 +65,7 @@ def look_up_in_8_bits(model: ov.Model) -> int:
 
 def _table(node: Any) -> tuple[Any, Any] | None:
     """Give the 8-bit rows that a node looks up, and their scale: one, or one a row."""
-    if node.get_type_name() != "Gather" or np.any(_value(node.input_value(2)) != 0):
+    if node.get_type_name() != "Gather" or np.any(numbers_of(node.input_value(2)) != 0):
         return None
     scaled = node.input_value(0).get_node()
     if scaled.get_type_name() != "Multiply":
@@ -85,7 +85,7 @@ def _table(node: Any) -> tuple[Any, Any] | None:
     return (content, scales) if by_row or one else None
 
 
-def _value(output: Any) -> NDArray[Any] | None:
+def numbers_of(output: Any) -> NDArray[Any] | None:
     """Give what an output always is; None if it depends on the input, or is made another way."""
     node = output.get_node()
     kind = node.get_type_name()
@@ -95,7 +95,7 @@ def _value(output: Any) -> NDArray[Any] | None:
         return None
     inputs: list[NDArray[Any]] = []
     for i in range(node.get_input_size()):
-        value = _value(node.input_value(i))
+        value = numbers_of(node.input_value(i))
         if value is None:
             return None
         inputs.append(value)

@@ -56,6 +56,17 @@ def worst(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> float:
 # --- float ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_attention_reads_one_row_of_mask_for_all_tokens(kind: str, tmp_path: Path) -> None:
+    model = to_openvino(tiny_student(tmp_path, kind))
+    masks = [
+        node.input_value(3).get_partial_shape()
+        for node in model.get_ops()
+        if node.get_type_name() == "ScaledDotProductAttention"
+    ]
+    assert [str(mask) for mask in masks] == ["[?,1,1,?]"] * 2
+
+
 @pytest.fixture(scope="module")
 def floats(student: Student) -> dict[str, bytes]:
     """The student's model files in float."""
