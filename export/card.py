@@ -67,6 +67,8 @@ def _score_line(has_crf: bool) -> str:
 
 def _training_line(facts: Mapping[str, Any]) -> str:
     if "notes" not in facts:
+        if "unpacked_from" in facts:
+            return f"Its weights are those of the bundle {facts['unpacked_from']}, unpacked."
         return "How it was trained is not recorded."
     scored = any(epoch["strict_micro_f1"] for epoch in facts["dev"])
     why = "the best on the dev sets" if scored else "the last"

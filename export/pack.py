@@ -275,8 +275,13 @@ def _versions(chosen: Sequence[Backend]) -> dict[str, str]:
 
 
 def _sources(student: Student, card: Card) -> tuple[Mapping[str, Any], ...]:
+    """List what the student was made of, each once: of an unpacked one what its bundle said too."""
     sets = student.facts.get("recipe", {}).get("sets", [])
-    listed = [{"name": s["name"] or s["path"], "licence": s["licence"]} for s in sets]
     encoder = card.encoder or student.facts.get("encoder", "")
-    started_from = [{"name": encoder, "licence": card.encoder_licence}] if encoder else []
-    return (*started_from, *listed, *({"name": other, "licence": ""} for other in card.also))
+    listed = [
+        *([{"name": encoder, "licence": card.encoder_licence}] if encoder else []),
+        *student.facts.get("learnt_from", []),
+        *({"name": s["name"] or s["path"], "licence": s["licence"]} for s in sets),
+        *({"name": other, "licence": ""} for other in card.also),
+    ]
+    return tuple({source["name"]: source for source in listed}.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -279,6 +280,18 @@ def test_a_student_of_unknown_origin_can_be_packed(tmp_path: Path) -> None:
     card = bundle.files["MODEL_CARD.md"].decode()
     assert "How it was trained is not recorded." in card
     assert "\n- \n" not in card  # a source without a name
+
+
+def test_an_unpacked_student_still_names_what_its_bundle_was_learnt_from(tmp_path: Path) -> None:
+    student = tiny_student(tmp_path / "encoder", "distilbert")
+    before = [{"name": "nobody/tiny", "licence": "MIT"}, {"name": "theirs", "licence": "CC0"}]
+    facts = {"unpacked_from": "sha256:0123", "learnt_from": before}
+    card = Card(encoder="nobody/tiny", encoder_licence="MIT", also=("more",))
+    golden = [Note("n", "no fever")]
+    bundle = quick(replace(student, facts=facts), tmp_path / "bundle", golden=golden, card=card)
+    assert bundle.manifest.sources == (*before, {"name": "more", "licence": ""})
+    said = bundle.files["MODEL_CARD.md"].decode()
+    assert "Its weights are those of the bundle sha256:0123, unpacked." in said
 
 
 # --- gates ---------------------------------------------------------------------------------------

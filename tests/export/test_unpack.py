@@ -22,6 +22,8 @@ from clin_edge.export.unpack import unpack
 from clin_edge.runtime.pipeline import DEFAULT_BUNDLE
 from tiny import KINDS, MAX_TOKENS, TYPES, invented_set, tiny_encoder, tiny_student
 
+SOURCES = [{"name": "bert", "licence": "Apache-2.0"}, {"name": "their notes", "licence": "CC0"}]
+
 
 def learnt_student(folder: Path, kind: str = "bert") -> Student:
     """A student none of whose weights is 0 or 1 any more."""
@@ -35,7 +37,7 @@ def learnt_student(folder: Path, kind: str = "bert") -> Student:
 
 def bundle_of(student: Student, model: object, **changes: object) -> Bundle:
     manifest = Manifest("m", "0", LabelScheme(TYPES), MAX_TOKENS, 8, ("openvino",), "fp32", {})
-    manifest = replace(manifest, passage_tokens=12, **changes)
+    manifest = replace(manifest, passage_tokens=12, sources=tuple(SOURCES), **changes)
     files = {**model_files(model), "tokenizer.json": student.tokenizer_json}
     return Bundle(Path("box"), manifest, files, "0" * 64)
 
@@ -50,7 +52,7 @@ def test_a_float_bundle_gives_its_weights_as_they_went_in(kind: str, tmp_path: P
         assert torch.equal(tensor, learnt[name]), name
     assert again.tokenizer_json == student.tokenizer_json
     assert (again.max_tokens, again.overlap, again.passage_tokens) == (MAX_TOKENS, 8, 12)
-    assert again.facts == {"unpacked_from": "sha256:000000000000"}
+    assert again.facts == {"unpacked_from": "sha256:000000000000", "learnt_from": SOURCES}
 
 
 def test_an_int8_bundle_gives_them_but_for_the_rounding(tmp_path: Path) -> None:
