@@ -43,7 +43,7 @@ check: .venv-dev/.done ## formatter, linter, types and layers; silent when all i
 
 # The paths of recipes begin in build/data: the corpora in DATA, and what teachers say of its notes.
 model: .venv-dev/.done build/default/model.safetensors build/data/calibrate.jsonl ## train both bundles from DATA=... and put them in runtime/; ARGS=--bfloat16 where the CPU has it
-	$(call pack,build/default,$(RECIPE)) --preset performance -o build/default-bundle
+	$(call pack,build/default,$(RECIPE)) -o build/default-bundle
 	rm -rf runtime/model
 	cp -R build/default-bundle runtime/model
 	$(DEV)/python benchmarks/behaviour.py runtime/model --card
@@ -93,7 +93,7 @@ build/last/model.safetensors: build/third-bundle/manifest.json build/second-fast
 		--soft-from build/second-fast-bundle --unlabelled build/data/more.jsonl $(ARGS) -o build/last
 
 build/fast-bundle/manifest.json: build/fast/model.safetensors build/data/calibrate.jsonl
-	$(call pack,build/fast,$(FAST_RECIPE)) --preset performance -o build/fast-bundle
+	$(call pack,build/fast,$(FAST_RECIPE)) -o build/fast-bundle
 
 build/fast/model.safetensors: build/third-fast/model.safetensors $(TEACHERS:%=build/%-bundle/manifest.json) build/data/others.jsonl
 	$(DEV)/clin-edge distill --recipe $(FAST_RECIPE) --data build/data --student build/third-fast $(TEACHERS:%=--soft-from build/%-bundle) \

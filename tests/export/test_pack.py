@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -288,7 +287,9 @@ def test_an_unpacked_student_still_names_what_its_bundle_was_learnt_from(tmp_pat
     facts = {"unpacked_from": "sha256:0123", "learnt_from": before}
     card = Card(encoder="nobody/tiny", encoder_licence="MIT", also=("more",))
     golden = [Note("n", "no fever")]
-    bundle = quick(replace(student, facts=facts), tmp_path / "bundle", golden=golden, card=card)
+    bundle = quick(
+        dataclasses.replace(student, facts=facts), tmp_path / "bundle", golden=golden, card=card
+    )
     assert bundle.manifest.sources == (*before, {"name": "more", "licence": ""})
     said = bundle.files["MODEL_CARD.md"].decode()
     assert "Its weights are those of the bundle sha256:0123, unpacked." in said
