@@ -14,7 +14,7 @@ from typing import NamedTuple
 from clin_edge.core.errors import InputError
 
 RULES = Path(__file__).with_name("context_rules.tsv")
-WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
+WORD = re.compile(r"\w+(?:['’]\w+)*|\S")
 """A word, or one sign."""
 END = "\n"
 """Stands behind a sentence's last word; ``$`` in a phrase."""

@@ -17,7 +17,7 @@ from clin_edge.runtime.context_scope import forward_claims, verdict
 
 _LINE = re.compile(r"[^\r\n]+")
 _MARK = re.compile(r"\s{0,40}(?:[-*•·●▪>#]{1,3}|\(?\d{1,3}[.)](?=\s)|\(?[a-h][.)](?=\s))\s{0,40}")
-_STOP = re.compile(r"[.?!](?=[\"')\]]?\s)|(?<=[a-z]{3})\.(?=[A-Z][a-z])")
+_STOP = re.compile(r"[.?!](?:(?=[\"')\]]?\s)|(?<=[a-z]{3}\.)(?=[A-Z][a-z]))")
 _LAST = re.compile(r"[\w.]+\Z")
 _HEADING = re.compile(r"[\s*_#]{0,20}([A-Za-z][^:\r\n]{0,60}?)[*_]{0,3}\s?(:|\s[-–—]\s|\Z)")
 _HEADING_REACH = 90
