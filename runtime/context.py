@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from clin_edge.core.spans import Span
-from clin_edge.runtime.context_rules import END, WORD, Rules, as_word, load_rules
+from clin_edge.runtime.context_rules import END, WORD, Rules, load_rules, words_of
 from clin_edge.runtime.context_scope import (
     AXES,
     NO_CLAIMS,
@@ -24,8 +25,6 @@ from clin_edge.runtime.context_scope import (
     verdict,
 )
 from clin_edge.runtime.context_sections import sentences
-
-_NOTHING = (NO_CLAIMS,) * 3  # before, after, section
 
 
 def assertions(text: str, spans: Sequence[Span], *, rules: Path | None = None) -> list[str]:
@@ -46,71 +45,63 @@ def assertions(text: str, spans: Sequence[Span], *, rules: Path | None = None) -
     """
     if not spans:
         return []
-    if max(span.end for span in spans) > len(text):
+    starts, ends = [span.start for span in spans], [span.end for span in spans]
+    if max(ends) > len(text):
         raise ValueError("a span ends after the text")
     lexicon = load_rules(rules)
-    by_start = sorted(range(len(spans)), key=lambda i: spans[i].start)
-    by_end = sorted(range(len(spans)), key=lambda i: spans[i].end)
-    before: list[Claims] = [NO_CLAIMS] * len(spans)
-    after: list[Claims] = [NO_CLAIMS] * len(spans)
-    section: list[Claims] = [NO_CLAIMS] * len(spans)
-    starts = ends = 0
+    by_start = sorted(range(len(spans)), key=starts.__getitem__)
+    by_end = sorted(range(len(spans)), key=ends.__getitem__)
+    starts.sort()
+    ends.sort()
+    said: list[list[Claims]] = [[] for _ in spans]  # before, after, section
+    n_started = n_ended = 0
     for first, last, default in sentences(text, lexicon):
-        began, ended = starts, ends
-        while starts < len(spans) and spans[by_start[starts]].start < last:
-            section[by_start[starts]] = _section_claims(default)
-            starts += 1
-        while ends < len(spans) and spans[by_end[ends]].end <= last:
-            ends += 1
-        if began < starts or ended < ends:
+        began, ended = n_started, n_ended
+        n_started, n_ended = bisect_left(starts, last, began), bisect_right(ends, last, ended)
+        if began < n_started or ended < n_ended:
             sentence = _Sentence(text, first, last, lexicon)
-            for i, claims in zip(
-                by_start[began:starts],
-                sentence.before([spans[i].start for i in by_start[began:starts]]),
-                strict=True,
-            ):
-                before[i] = claims
-            for i, claims in zip(
-                by_end[ended:ends],
-                sentence.after([spans[i].end for i in by_end[ended:ends]]),
-                strict=True,
-            ):
-                after[i] = claims
-        if ends == len(spans):
+            opening, closing = by_start[began:n_started], by_end[ended:n_ended]
+            if sentence.claims("forward"):
+                found = sentence.before(starts[began:n_started])
+                for i, claims in zip(opening, found, strict=True):
+                    said[i].append(claims)
+            if sentence.claims("backward"):
+                found = sentence.after(ends[ended:n_ended])
+                for i, claims in zip(closing, found, strict=True):
+                    said[i].append(claims)
+            if default:
+                for i in opening:
+                    said[i].append(_section_claims(default))
+        if n_ended == len(spans):
             break
-    claimed = zip(before, after, section, strict=True)
-    return ["present" if said == _NOTHING else verdict(nearest(*said)) for said in claimed]
+    return [verdict(nearest(*claims)) if claims else "present" for claims in said]
 
 
 class _Sentence:
-    """A sentence's words, where they stand, and the phrases among them."""
+    """A sentence's words, and the phrases among them."""
 
     def __init__(self, text: str, first: int, last: int, rules: Rules) -> None:
-        found = list(WORD.finditer(text, first, last))
-        self._words = [as_word(word[0]) for word in found]
-        self._words.append(END)
+        self._found = partial(WORD.finditer, text, first, last)
+        self._words = [*words_of(text[first:last]), END]
         self._hits = rules.hits(self._words)
-        if self._hits:
-            self._starts = [word.start() for word in found]
-            self._ends = [word.end() for word in found]
+
+    def claims(self, direction: str) -> bool:
+        """Tell whether any phrase claims something in this direction."""
+        return any(rule.direction == direction for hit in self._hits for rule in hit.rules)
 
     def before(self, starts: list[int]) -> list[Claims]:
         """What phrases before the entities that start at these places claim of them."""
-        if not self._hits:
-            return [NO_CLAIMS] * len(starts)
-        places = [bisect_right(self._ends, start) for start in starts]
+        stops = [word.end() for word in self._found()]
+        places = [bisect_right(stops, start) for start in starts]
         return forward_claims(self._words, self._hits, places)
 
     def after(self, ends: list[int]) -> list[Claims]:
         """What phrases behind the entities that end at these places claim of them."""
-        if not self._hits:
-            return [NO_CLAIMS] * len(ends)
-        places = [bisect_left(self._starts, end) for end in ends]
+        starts = [word.start() for word in self._found()]
+        places = [bisect_left(starts, end) for end in ends]
         return backward_claims(self._words, self._hits, places)
 
 
 def _section_claims(default: str) -> Claims:
-    if not default:
-        return NO_CLAIMS
     claim = Claim(default, SECTION_DISTANCE)
     return tuple(claim if axis == AXES[default] else None for axis in range(len(NO_CLAIMS)))

@@ -101,28 +101,21 @@ class Rules:
             if at < past:
                 continue
             node: _Node | None = first_words[words[at]]
-            longest: Hit | None = None
+            longest: _Node | None = None
             after = at
             while node is not None:
                 after += 1
                 if node.rules is not None:
-                    longest = Hit(at, after, node.rules, node.turned)
+                    longest, past = node, after
                 node = node.next.get(words[after]) if after < len(words) else None
-            if longest is not None:
-                past = longest.after
-                if longest.rules:
-                    found.append(longest)
+            if longest is not None and longest.rules:
+                found.append(Hit(at, past, longest.rules, longest.turned))
         return found
 
 
 def words_of(text: str) -> list[str]:
     """Give the words and signs of ``text`` as rules see them."""
-    return [as_word(word) for word in WORD.findall(text)]
-
-
-def as_word(word: str) -> str:
-    """Give a word or sign as rules see it."""
-    return word.lower().replace("’", "'")
+    return " ".join(WORD.findall(text)).lower().replace("’", "'").split()
 
 
 def heading_key(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from clin_edge.runtime.context_rules import CLAUSE, Hit
 
@@ -24,8 +24,7 @@ _CLAUSE_SIGNS = frozenset(",;:()[]/.?!–—")
 _CLAUSE_REACH = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """A phrase says ``category`` of an entity ``distance`` words and signs away."""
 
     category: str
@@ -52,7 +51,7 @@ def forward_claims(
         while at < len(hits) and hits[at].after <= place:
             _apply(hits[at], words, reach)
             at += 1
-        found.append(tuple(_claim(held, place) for held in reach))
+        found.append(tuple([_claim(held, place) for held in reach]))
     return found
 
 
@@ -73,11 +72,16 @@ def backward_claims(
 
 def nearest(*some: Claims) -> Claims:
     """Give on each axis the nearest of the claims; of two as near the one named first."""
-    best = []
-    for claims in zip(*some, strict=True):
-        made = [claim for claim in claims if claim is not None]
-        best.append(min(made, key=lambda claim: claim.distance, default=None))
-    return tuple(best)
+    best, *others = some
+    for claims in others:
+        best = tuple([_nearer(*pair) for pair in zip(best, claims, strict=True)])
+    return best
+
+
+def _nearer(one: Claim | None, other: Claim | None) -> Claim | None:
+    if one is None or other is None:
+        return one or other
+    return one if one.distance <= other.distance else other
 
 
 def verdict(claims: Claims) -> str:

@@ -114,6 +114,8 @@ class _Section:
 
     def inline(self, text: str, start: int, end: int) -> str:
         """Take up a sentence within a line: only a known heading says anything new."""
+        if text.find(":", start, min(end, start + _HEADING_REACH)) < 0:
+            return self._default
         heading = _heading(text, start, end, self._rules)
         known = None if heading is None else self._rules.headings.get(heading.key)
         if heading is not None and heading.colon and known is not None:
@@ -170,11 +172,11 @@ def _ends(text: str, start: int, stop: int, end: int, rules: Rules) -> bool:
         return not text[stop - 1].isspace()
     found = _LAST.search(text[max(start, stop - 12) : stop])
     word = found.group().lower() if found else ""
-    following = text[stop + 1 : min(end, stop + 12)].lstrip()[:1]
     if word in rules.words["never-last"]:
         return False
+    if word not in rules.words["seldom-last"] and word != "no" and not _DOTTED.fullmatch(word):
+        return True
+    following = text[stop + 1 : min(end, stop + 12)].lstrip()[:1]
     if word == "no":
         return not following.isdigit()
-    if word in rules.words["seldom-last"] or _DOTTED.fullmatch(word):
-        return not following or following.isupper()
-    return True
+    return not following or following.isupper()
