@@ -23,6 +23,7 @@ from clin_edge.core.spans import Entity
 F = TypeVar("F", np.float32, np.float64)
 
 _FORBIDDEN = np.float32(-1e30)
+_REACH = 16  # tokens to either side of what breaks the scheme, where cuts are looked for
 _ONE_NOTE = np.zeros(1, dtype=np.intp)
 
 
@@ -41,7 +42,7 @@ def best_path(
     of each token alone is nearly always allowed already. So a note is cut where no best path can
     continue an entity, and only pieces that break the scheme are searched. A cut before token r is
     safe if, for every label X, giving up I-X at r (and, when the entity went on, opening it at
-    r + 1 with B-X instead) always gains score.
+    r + 1 with B-X instead) always gains score. Cuts are looked for only near what breaks it.
     """
     tags: NDArray[np.intp] = scores.argmax(axis=1)
     if len(tags) == 0:
@@ -51,12 +52,17 @@ def best_path(
     obeys[starts] = scheme.allowed_first[tags[starts]]
     if obeys.all():
         return tags
-    opens, inside = scores[:, 1::2], scores[:, 2::2]
-    loss_next = np.zeros_like(inside)
-    loss_next[:-1] = np.maximum(inside[1:] - opens[1:], 0)
-    loss_next[starts[1:] - 1] = 0
-    not_inside = np.maximum(scores[:, 0], opens.max(axis=1))
-    safe = (not_inside[:, None] - inside > loss_next).all(axis=1)
+    ends_note = np.zeros(len(tags), dtype=bool)
+    ends_note[starts - 1] = True  # the last note's too: starts[0] is 0
+    around = np.flatnonzero(~obeys)[:, None] + np.arange(-_REACH, _REACH + 1)
+    safe = np.zeros(len(tags), dtype=bool)
+    safe[around.clip(0, len(tags) - 1)] = True
+    near = np.flatnonzero(safe)
+    here, after = scores[near], scores[np.minimum(near + 1, len(tags) - 1)]
+    loss_next = np.maximum(after[:, 2::2] - after[:, 1::2], 0)
+    loss_next[ends_note[near]] = 0
+    not_inside = np.maximum(here[:, 0], here[:, 1::2].max(axis=1))
+    safe[near] = (not_inside[:, None] - here[:, 2::2] > loss_next).all(axis=1)
     safe[starts] = True
     piece = np.cumsum(safe) - 1
     in_broken = np.zeros(piece[-1] + 1, dtype=bool)
@@ -105,8 +111,14 @@ def word_scores(scores: NDArray[F], begins: NDArray[np.intp]) -> NDArray[F]:
         scores: Of the pieces.
         begins: The first piece of each word (W,), ascending from 0.
     """
-    words: NDArray[F] = np.add.reduceat(scores, begins)
-    words[:, 1::2] = words[:, 2::2] + scores[begins, 1::2] - scores[begins, 2::2]
+    words: NDArray[F] = scores[begins]
+    lengths = np.diff(begins, append=len(scores))
+    several = lengths > 1  # of few words, and only their scores must be added up
+    n_pieces = lengths[several]
+    pieces = scores[np.repeat(several, lengths)]
+    summed = np.add.reduceat(pieces, np.cumsum(n_pieces) - n_pieces)
+    summed[:, 1::2] = summed[:, 2::2] + words[several, 1::2] - words[several, 2::2]
+    words[several] = summed
     return words
 
 
