@@ -10,7 +10,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from clin_edge.core.chunks import ChunkCutter
 from clin_edge.core.encode import Encoder
 from clin_edge.core.errors import BundleError
 from clin_edge.core.notes import Note
@@ -262,12 +261,11 @@ def test_a_tokenizer_that_fails_on_a_note_is_a_defect_of_the_bundle() -> None:
 def test_what_is_no_defect_of_the_tokenizer_goes_on(monkeypatch, stop: type[BaseException]) -> None:
     encoder = toy_encoder()
 
-    class Stopped:
-        def encode(self, *_: object, **__: object) -> None:
-            raise stop
+    def stopped(_: str) -> None:
+        raise stop
 
-    monkeypatch.setattr(encoder, "_tokenizer", Stopped())
-    monkeypatch.setattr(encoder, "_chunks", ChunkCutter(Stopped()))
+    assert encoder._chunks is not None
+    monkeypatch.setattr(encoder._chunks, "_encode", stopped)
     with pytest.raises(stop):
         encoder.encode(Note("n", "pain"))
 

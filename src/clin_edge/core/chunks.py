@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
@@ -34,6 +35,9 @@ class ChunkCutter:
     def __init__(self, tokenizer: Tokenizer) -> None:
         """Hold a tokenizer that ``cuts_by_chunks``, set up as it is to be used."""
         self._tokenizer = tokenizer
+        self._lowers = tokenizer.normalizer.lowercase
+        self._plain = Tokenizer(tokenizer.model)  # without the normaliser; the model is one
+        self._plain.pre_tokenizer = tokenizer.pre_tokenizer
         self._known = _Known()
         self._learning = threading.Lock()
 
@@ -51,9 +55,16 @@ class ChunkCutter:
                     self._known = known = _Known()
                 new = [chunk for chunk in dict.fromkeys(chunks) if chunk not in known.rows]
                 if new:
-                    known.learn(new, self._tokenizer)
+                    known.learn(new, self._encode)
             rows = list(map(known.rows.get, chunks))
         return known.lay_out(np.array(rows, dtype=np.int64), starts)
+
+    def _encode(self, text: str) -> Encoding:
+        """Cut a text; BERT's normaliser does nothing to printable ASCII but take away capitals."""
+        if text.isascii() and text.isprintable():
+            plain = text.lower() if self._lowers else text
+            return self._plain.encode(plain, add_special_tokens=False)
+        return self._tokenizer.encode(text, add_special_tokens=False)
 
 
 def cuts_by_chunks(tokenizer: Tokenizer) -> bool:
@@ -73,9 +84,10 @@ def opens_word(text: str, offsets: NDArray[np.int64]) -> NDArray[np.bool_]:
     """
     opens = np.ones(len(offsets), dtype=bool)
     touching = np.flatnonzero(offsets[1:, 0] <= offsets[:-1, 1]) + 1
-    for i in touching.tolist():
-        start = int(offsets[i, 0])
-        opens[i] = not (start and _in_word(text[start - 1]) and _in_word(text[start : start + 1]))
+    opens[touching] = [
+        not (start and _in_word(text[start - 1]) and _in_word(text[start : start + 1]))
+        for start in offsets[touching, 0].tolist()
+    ]
     return opens
 
 
@@ -101,11 +113,11 @@ class _Known:
         self._counts = np.zeros(1024, dtype=np.int64)
         self._n_pieces = 0
 
-    def learn(self, chunks: Sequence[str], tokenizer: Tokenizer) -> None:
+    def learn(self, chunks: Sequence[str], encode: Callable[[str], Encoding]) -> None:
         """Cut chunks that are not known, all at once."""
         text = " ".join(chunks)
-        encoding = tokenizer.encode(text, add_special_tokens=False)
-        places = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+        encoding = encode(text)
+        places = np.fromiter(chain.from_iterable(encoding.offsets), np.int64).reshape(-1, 2)
         _, starts = _places_of(chunks)
         firsts = np.searchsorted(places[:, 0], starts)
         counts = np.diff(firsts, append=len(places))
