@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import unicodedata
 from collections.abc import Callable, Sequence
-from itertools import chain
+from itertools import chain, repeat
 from typing import TypeVar
 
 import numpy as np
@@ -21,7 +21,6 @@ LONGEST = 48  # characters of a chunk that is remembered
 MOST_KNOWN = 65_536  # chunks; then all are forgotten, some 20 MB
 Cut = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]
 """Ids (N,), places (N, 2) in code points, and which tokens (N,) open a word."""
-_TABS = str.maketrans("\t\n\r", "   ")
 
 
 class ChunkCutter:
@@ -43,21 +42,24 @@ class ChunkCutter:
 
     def cut(self, text: str) -> Cut | None:
         """Cut a text; None if a chunk is too long for this."""
-        chunks = text.translate(_TABS).split(" ")
+        chunks = text.replace("\t", " ").replace("\n", " ").replace("\r", " ").split(" ")
         lengths, starts = _places_of(chunks)
         if lengths.max() > LONGEST:
             return None
         known = self._known  # another thread may begin anew meanwhile
-        rows = list(map(known.rows.get, chunks))
-        if None in rows:
+        rows = known.rows_of(chunks)
+        places = np.flatnonzero(rows < 0)
+        if len(places):
             with self._learning:
                 if len(known.rows) > MOST_KNOWN:
                     self._known = known = _Known()
-                new = [chunk for chunk in dict.fromkeys(chunks) if chunk not in known.rows]
+                    places = np.arange(len(chunks))
+                unknown = [chunks[i] for i in places.tolist()]
+                new = [chunk for chunk in dict.fromkeys(unknown) if chunk not in known.rows]
                 if new:
                     known.learn(new, self._encode)
-            rows = list(map(known.rows.get, chunks))
-        return known.lay_out(np.array(rows, dtype=np.int64), starts)
+            rows[places] = known.rows_of(unknown)
+        return known.lay_out(rows, starts)
 
     def _encode(self, text: str) -> Encoding:
         """Cut a text; BERT's normaliser does nothing to printable ASCII but take away capitals."""
@@ -112,6 +114,10 @@ class _Known:
         self._firsts = np.zeros(1024, dtype=np.int64)
         self._counts = np.zeros(1024, dtype=np.int64)
         self._n_pieces = 0
+
+    def rows_of(self, chunks: Sequence[str]) -> NDArray[np.int64]:
+        """Say in which row each chunk is; -1 if it is not known."""
+        return np.fromiter(map(self.rows.get, chunks, repeat(-1)), np.int64, len(chunks))
 
     def learn(self, chunks: Sequence[str], encode: Callable[[str], Encoding]) -> None:
         """Cut chunks that are not known, all at once."""
