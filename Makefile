@@ -18,11 +18,12 @@ OFFLINE = HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
 DATA ?= ../shared/data
 RECIPE ?= distill/recipes/default.toml
-FAST_RECIPE ?= distill/recipes/fast-narrow.toml
+FAST_RECIPE ?= distill/recipes/fast-doses.toml
 ARGS ?=
-# Who teaches the students in the box: versions 4, 5, 6 and 7 of the default one. The first three taught the last.
+# Who taught whom: versions 4, 5 and 6 of the default bundle the 7th, all four the 9th, the last three the students in the box.
 OLDER = third fourth fifth
-TEACHERS = $(OLDER) sixth
+OLD = $(OLDER) sixth
+TEACHERS = fifth sixth seventh
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -56,12 +57,20 @@ fast: .venv-dev/.done build/fast-bundle/manifest.json ## the smaller bundle alon
 	$(DEV)/python benchmarks/behaviour.py runtime/fast --card
 
 # Students learn from bundles where they can, which read several times as fast.
-build/default/model.safetensors: build/seventh/model.safetensors
-	$(DEV)/clin-edge mix build/sixth build/seventh --share 0.5 -o build/default
+build/default/model.safetensors: build/seventh/model.safetensors $(TEACHERS:%=build/%-bundle/manifest.json) build/data/few.jsonl \
+		build/data/attributes/sig.jsonl
+	$(DEV)/clin-edge distill --recipe $(RECIPE) --data build/data --student build/seventh $(TEACHERS:%=--soft-from build/%-bundle) \
+		--unlabelled build/data/few.jsonl $(ARGS) -o build/default
 
-build/seventh/model.safetensors: build/sixth/model.safetensors $(TEACHERS:%=build/%-bundle/manifest.json) build/data/others.jsonl
-	$(DEV)/clin-edge distill --recipe $(RECIPE) --data build/data --student build/sixth $(TEACHERS:%=--soft-from build/%-bundle) \
-		--unlabelled build/data/others.jsonl $(ARGS) -o build/seventh
+build/seventh-bundle/manifest.json: build/seventh/model.safetensors build/data/calibrate.jsonl
+	$(call pack,build/seventh,distill/recipes/seventh.toml) -o build/seventh-bundle
+
+build/seventh/model.safetensors: build/half/model.safetensors
+	$(DEV)/clin-edge mix build/sixth build/half --share 0.5 -o build/seventh
+
+build/half/model.safetensors: build/sixth/model.safetensors $(OLD:%=build/%-bundle/manifest.json) build/data/others.jsonl
+	$(DEV)/clin-edge distill --recipe distill/recipes/seventh.toml --data build/data --student build/sixth $(OLD:%=--soft-from build/%-bundle) \
+		--unlabelled build/data/others.jsonl $(ARGS) -o build/half
 
 build/sixth-bundle/manifest.json: build/sixth/model.safetensors build/data/calibrate.jsonl
 	$(call pack,build/sixth,distill/recipes/sixth.toml) --preset performance -o build/sixth-bundle
@@ -95,9 +104,14 @@ build/last/model.safetensors: build/third-bundle/manifest.json build/second-fast
 build/fast-bundle/manifest.json: build/fast/model.safetensors build/data/calibrate.jsonl
 	$(call pack,build/fast,$(FAST_RECIPE)) -o build/fast-bundle
 
-build/fast/model.safetensors: build/third-fast/model.safetensors $(TEACHERS:%=build/%-bundle/manifest.json) build/data/others.jsonl
-	$(DEV)/clin-edge distill --recipe $(FAST_RECIPE) --data build/data --student build/third-fast $(TEACHERS:%=--soft-from build/%-bundle) \
-		--unlabelled build/data/others.jsonl $(ARGS) -o build/fast
+build/fast/model.safetensors: build/fourth-fast/model.safetensors $(TEACHERS:%=build/%-bundle/manifest.json) build/data/few.jsonl \
+		build/data/attributes/sig.jsonl
+	$(DEV)/clin-edge distill --recipe $(FAST_RECIPE) --data build/data --student build/fourth-fast $(TEACHERS:%=--soft-from build/%-bundle) \
+		--unlabelled build/data/few.jsonl $(ARGS) -o build/fast
+
+build/fourth-fast/model.safetensors: build/third-fast/model.safetensors $(OLD:%=build/%-bundle/manifest.json) build/data/others.jsonl
+	$(DEV)/clin-edge distill --recipe distill/recipes/fast-narrow.toml --data build/data --student build/third-fast $(OLD:%=--soft-from build/%-bundle) \
+		--unlabelled build/data/others.jsonl $(ARGS) -o build/fourth-fast
 
 build/third-fast/model.safetensors: build/second-fast/model.safetensors $(OLDER:%=build/%-bundle/manifest.json) build/data/most.jsonl
 	$(DEV)/clin-edge distill --recipe distill/recipes/fast-words.toml --data build/data --student build/second-fast $(OLDER:%=--soft-from build/%-bundle) \
@@ -180,6 +194,11 @@ build/data/named/rxnorm.jsonl: build/data/more.jsonl | .venv-dev/.done
 	$(DEV)/clin-edge label $< -o build/data/named --labels MEDICATION --settings benchmarks/papers/terms.toml \
 		--teacher rxnorm:$(DATA)/terms/rxnorm_layout --teacher terms:$(DATA)/terms/flat/drugbank_vocabulary.tsv \
 		--teacher terms:$(DATA)/terms/flat/mesh_2016_descriptors.tsv
+
+# What rules mark there and in the corpora (but for biored, some of whose abstracts are in others too).
+build/data/attributes/sig.jsonl: build/data/more.jsonl | .venv-dev/.done
+	$(DEV)/clin-edge label $< $(foreach set,bc5cdr/train bc5cdr/dev ncbi_disease/train maccrobat2020/train chia/train,\
+		$(DATA)/labelled/$(set).jsonl) -o build/data/attributes --teacher sig
 
 build/data/silver/sig.jsonl: | .venv-dev/.done
 	mkdir -p build/data

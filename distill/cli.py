@@ -164,6 +164,7 @@ def distill(
                 prune_to=list(read_notes(prune_to)) if prune_to else None,
                 vary=vary,
                 named=[read_labelled(root / path) for path in recipe.soft.named],
+                marked=[read_labelled(root / path) for path in recipe.soft.marked],
                 open_bundle=open_bundle,
                 say=bar.say,
                 watch=bar.show,

@@ -16,7 +16,7 @@ from clin_edge.distill.kept_soft import kept_soft_labels
 from clin_edge.distill.names import Vary
 from clin_edge.distill.soft import SoftTeacher, soft_labels
 from clin_edge.distill.student import Student
-from clin_edge.distill.votes import Votes, lean_on
+from clin_edge.distill.votes import Votes, believe, lean_on
 
 
 class Lessons:
@@ -41,10 +41,12 @@ class Lessons:
         *,
         keep_in: Path | None = None,
         votes: Votes | None = None,
+        marks: Votes | None = None,
     ) -> None:
         """Make the first epoch's examples; what teachers say is kept in the folder ``keep_in``.
 
-        ``votes`` are what term tables say of the notes, see ``lean_on``.
+        ``votes`` are what term tables say of the notes, see ``lean_on``, ``marks`` what rules do,
+        see ``believe``.
         """
         if teachers and vary is not None:
             raise InputError("other students are followed on notes as they are: leave exchange 0")
@@ -53,7 +55,7 @@ class Lessons:
         self._mask_id = student.encoder.mask_id if recipe.train.hide else None
         if recipe.train.hide and self._mask_id is None:
             raise InputError("the encoder's tokenizer has no mask token: leave hide 0")
-        self._keep_in, self._votes = keep_in, votes or {}
+        self._keep_in, self._votes, self._marks = keep_in, votes or {}, marks or {}
         self._epoch = 0
         self._examples = self._make(0)
         if not self._examples:
@@ -101,5 +103,6 @@ class Lessons:
                 soft = kept_soft_labels(asked, encoder, scheme, self._teachers, self._keep_in)
             weight = self._recipe.soft.named_weight
             soft = lean_on(soft, asked, encoder, scheme, self._votes, weight)
+            soft = believe(soft, asked, encoder, scheme, self._marks)
         whole = head.kind == "crf" and head.constrained
         return list(make_examples(notes, encoder, scheme, keep_words_whole=whole, soft=soft))

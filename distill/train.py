@@ -84,6 +84,7 @@ def train(
     prune_to: Sequence[Note] | None = None,
     vary: Vary | None = None,
     named: Sequence[Sequence[Labelled]] = (),
+    marked: Sequence[Sequence[Labelled]] = (),
     open_bundle: Callable[[Path], SoftTeacher] | None = None,
     say: Callable[[str], None] = lambda _: None,
     watch: Callable[[Status], None] = lambda _: None,
@@ -107,6 +108,7 @@ def train(
             learnt from use are left out.
         vary: Tells the labelled notes anew in each epoch.
         named: What term tables say of any of the notes, for ``SoftSettings.named_weight``.
+        marked: What rules mark in any of the notes: there they are believed, not ``soft_from``.
         open_bundle: Makes a bundle ready to be followed; without it only students can be.
         say: Told a line about each thing worth a person's attention.
         watch: Told after each step where training stands.
@@ -138,8 +140,10 @@ def train(
     if teachers:
         say(f"students followed: {len(teachers)}; they read all {len(notes):,} notes first")
     with mixed_precision(torch.device("cpu"), bfloat16=settings.bfloat16):  # teachers read there
-        votes = collect_votes(named)
-        lessons = Lessons(recipe, notes, student, teachers, vary, keep_in=work, votes=votes)
+        votes, marks = collect_votes(named), collect_votes(marked)
+        lessons = Lessons(
+            recipe, notes, student, teachers, vary, keep_in=work, votes=votes, marks=marks
+        )
     guide = None
     if teachers and recipe.soft.hidden_weight:
         guide = Guide(load_student(soft_from[0]), student, device)

@@ -1,4 +1,7 @@
-"""Term tables beside students that are followed: where a table knows a name, they are leaned on."""
+"""Term tables and rules beside students that are followed: what these know moves what is learnt.
+
+A term table that knows a name leans on the students; rules that mark a place are believed there.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,9 @@ from clin_edge.core.labels import LabelScheme, claim_tokens
 from clin_edge.core.notes import Note
 from clin_edge.core.spans import alternatives
 from clin_edge.distill.dataset import LOWEST
+
+_SURE = np.log(np.float32(0.97))
+_UNSURE = np.log(np.float32(0.03))
 
 Votes = Mapping[tuple[str, str], Sequence[Labelled]]
 """By a note's id and text, what each source says of it."""
@@ -64,3 +70,49 @@ def _leant(
                 leant[(claims == i) & ~opens, scheme.index[f"I-{label}"]] += weight
     leant -= np.logaddexp.reduce(leant, axis=1, keepdims=True)
     return np.maximum(leant, LOWEST).astype(np.float16)
+
+
+def believe(
+    soft: Iterable[NDArray[np.float16]],
+    notes: Sequence[Note],
+    encoder: Encoder,
+    scheme: LabelScheme,
+    marks: Votes,
+) -> Iterator[NDArray[np.float16]]:
+    """Give soft labels (N, C) of each of ``notes``, with what sources mark in the place of less.
+
+    A token in an entity of a source gets the entity's tag. It takes 0.97 of what the students gave
+    to O and to all labels that this source marks at all, and O the rest; labels the source does
+    not know keep their shares. Where it is silent it says nothing.
+
+    Raises:
+        ValueError: If an entity may be of several labels: rules know which.
+    """
+    for note, rows in zip(notes, soft, strict=True):
+        said = marks.get((note.id, note.text))
+        yield _believed(rows, encoder.encode(note).offsets, scheme, said) if said else rows
+
+
+def _believed(
+    rows: NDArray[np.float16],
+    offsets: NDArray[np.int64],
+    scheme: LabelScheme,
+    said: Sequence[Labelled],
+) -> NDArray[np.float16]:
+    told = rows.astype(np.float32)
+    for item in said:
+        types = item.marked & set(scheme.types)
+        if any(len(alternatives(e.label)) > 1 for e in item.entities):
+            raise ValueError(f"{item.note.id}: an entity of several labels")
+        known = [e for e in item.entities if e.label in types]
+        claims, opens = claim_tokens(known, offsets)
+        tags = [f"{mark}-{label}" for label in sorted(types) for mark in "BI"]
+        columns = np.array([0, *(scheme.index[tag] for tag in tags)])
+        for i, entity in enumerate(known):
+            for mark, places in (("B", opens), ("I", ~opens)):
+                at = np.flatnonzero((claims == i) & places)
+                mass = np.logaddexp.reduce(told[np.ix_(at, columns)], axis=1)
+                told[np.ix_(at, columns)] = LOWEST
+                told[at, 0] = mass + _UNSURE
+                told[at, scheme.index[f"{mark}-{entity.label}"]] = mass + _SURE
+    return np.maximum(told, LOWEST).astype(np.float16)

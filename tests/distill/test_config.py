@@ -65,6 +65,7 @@ weight = 0.25
 hidden_weight = 1.5
 named = ["a.jsonl", "b.jsonl"]
 named_weight = 0.7
+marked = ["sig.jsonl"]
 
 [train]
 epochs = 7
@@ -133,7 +134,7 @@ FULL_RECIPE = Recipe(
     words=700,
     scratch=ScratchSettings(2, 64, 4, 100, "vocab.txt", 500, True),
     head=HeadSettings("crf", first_pieces=True, constrained=False, rate=3.0),
-    soft=SoftSettings(3.0, 0.25, 1.5, ("a.jsonl", "b.jsonl"), 0.7),
+    soft=SoftSettings(3.0, 0.25, 1.5, ("a.jsonl", "b.jsonl"), 0.7, ("sig.jsonl",)),
     max_tokens=128,
     overlap=16,
     passage_tokens=48,

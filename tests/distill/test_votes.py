@@ -1,4 +1,4 @@
-"""Term tables move soft labels: by how much, where, and nowhere else."""
+"""Term tables and rules move soft labels: by how much, where, and nowhere else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clin_edge.core.spans import Entity, Span
 from clin_edge.distill.dataset import make_examples
 from clin_edge.distill.lessons import Lessons
 from clin_edge.distill.soft import student_teacher
-from clin_edge.distill.votes import collect_votes, lean_on
+from clin_edge.distill.votes import believe, collect_votes, lean_on
 from strategies import labelled
 from tiny import invented_set, tiny_recipe, tiny_student
 from toy import toy_encoder, toy_scheme
@@ -105,3 +105,61 @@ def test_lessons_lean_on_what_is_named(tmp_path: Path) -> None:
         np.testing.assert_allclose(gain[~entity], 0, atol=5e-3)
         moved += entity.sum()
     assert moved > 5
+
+
+def believed(rows: np.ndarray, sources: list[list[Labelled]], note: Note = NOTE) -> np.ndarray:
+    soft = np.log(rows).astype(np.float16)
+    (out,) = believe([soft], [note], ENCODER, SCHEME, collect_votes(sources))
+    return np.exp(out.astype(np.float64))
+
+
+def test_what_rules_mark_takes_the_place_of_nothing_and_of_what_they_know() -> None:
+    rows = drawn(NOTE)
+    item = said("acute stroke", "DISEASE")
+    out = believed(rows, [[item]])
+    inside = ENCODER.encode(NOTE).offsets[:, 0] >= TEXT.index("acute stroke")
+    np.testing.assert_allclose(out[~inside], rows[~inside], rtol=2e-3)
+    known = [0, SCHEME.index["B-DISEASE"], SCHEME.index["I-DISEASE"]]
+    others = [tag for tag in range(len(SCHEME.tags)) if tag not in known]
+    np.testing.assert_allclose(out[:, others], rows[:, others], rtol=2e-3)
+    for row, (token, before) in enumerate(zip(out[inside], rows[inside], strict=True)):
+        right = SCHEME.index["I-DISEASE" if row else "B-DISEASE"]
+        assert token[right] == pytest.approx(0.97 * before[known].sum(), rel=0.01)
+        assert token[0] == pytest.approx(0.03 * before[known].sum(), rel=0.02)
+
+
+def test_rules_do_not_take_from_labels_they_do_not_know() -> None:
+    rows = drawn(NOTE)
+    at = int(np.flatnonzero(ENCODER.encode(NOTE).offsets[:, 0] == TEXT.index("metformin"))[0])
+    rows[at] = 0.001
+    rows[at, SCHEME.index["B-MEDICATION"]] = 1 - 0.001 * (rows.shape[1] - 1)
+    out = believed(rows, [[said("metformin", "DISEASE")]])
+    assert out[at].argmax() == SCHEME.index["B-MEDICATION"]
+    np.testing.assert_allclose(believed(rows, [[said("metformin", "PLANT")]]), rows, rtol=2e-3)
+
+
+def test_rules_that_waver_between_two_labels_are_refused() -> None:
+    with pytest.raises(ValueError, match="several labels"):
+        believed(drawn(NOTE), [[said("metformin", "MEDICATION|DISEASE")]])
+
+
+@given(labelled(SCHEME.types), st.integers(0, 9))
+def test_rows_that_rules_moved_stay_distributions(item: Labelled, seed: int) -> None:
+    out = believed(drawn(item.note, seed), [[item]], item.note)
+    np.testing.assert_allclose(out.sum(axis=1), 1, rtol=5e-3)
+
+
+def test_lessons_believe_what_is_marked(tmp_path: Path) -> None:
+    student = tiny_student(tmp_path / "e")
+    items = [Labelled(item.note, (), frozenset()) for item in invented_set(3)]
+    marked = invented_set(3)
+    teachers = [student_teacher(student)]
+    told = Lessons(tiny_recipe(), items, student, teachers, marks=collect_votes([marked]))
+    gold = list(make_examples(marked, student.encoder, student.scheme))
+    seen = 0
+    for after, right in zip(told.examples(0), gold, strict=True):
+        assert after.soft is not None
+        entity = ~right.allowed[:, 0] & right.learn
+        assert (after.soft.astype(float)[entity].argmax(1) == right.allowed[entity].argmax(1)).all()
+        seen += entity.sum()
+    assert seen > 5
