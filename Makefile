@@ -57,10 +57,13 @@ fast: .venv-dev/.done build/fast-bundle/manifest.json ## the smaller bundle alon
 	$(DEV)/python benchmarks/behaviour.py runtime/fast --card
 
 # Students learn from bundles where they can, which read several times as fast.
-build/default/model.safetensors: build/seventh/model.safetensors $(TEACHERS:%=build/%-bundle/manifest.json) build/data/few.jsonl \
+build/default/model.safetensors: build/eighth/model.safetensors
+	$(DEV)/clin-edge mix build/seventh build/eighth --share 0.4 -o build/default
+
+build/eighth/model.safetensors: build/seventh/model.safetensors $(TEACHERS:%=build/%-bundle/manifest.json) build/data/few.jsonl \
 		build/data/attributes/sig.jsonl
 	$(DEV)/clin-edge distill --recipe $(RECIPE) --data build/data --student build/seventh $(TEACHERS:%=--soft-from build/%-bundle) \
-		--unlabelled build/data/few.jsonl $(ARGS) -o build/default
+		--unlabelled build/data/few.jsonl $(ARGS) -o build/eighth
 
 build/seventh-bundle/manifest.json: build/seventh/model.safetensors build/data/calibrate.jsonl
 	$(call pack,build/seventh,distill/recipes/seventh.toml) -o build/seventh-bundle

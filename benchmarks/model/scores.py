@@ -31,7 +31,8 @@ DEV = {
     "phee2/dev": {},
 }
 TEST = {"bc5cdr/test": EITHER, "ncbi_disease/test": EITHER}
-LABELS = ("MEDICATION", "DISEASE", "SYMPTOM", "DISEASE|SYMPTOM")
+# Of the attributes those whose boundaries are ours too, more or less.
+LABELS = ("MEDICATION", "DISEASE", "SYMPTOM", "DISEASE|SYMPTOM", "ROUTE", "FREQUENCY")
 
 
 def main() -> None:
