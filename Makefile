@@ -107,10 +107,13 @@ build/last/model.safetensors: build/third-bundle/manifest.json build/second-fast
 build/fast-bundle/manifest.json: build/fast/model.safetensors build/data/calibrate.jsonl
 	$(call pack,build/fast,$(FAST_RECIPE)) -o build/fast-bundle
 
-build/fast/model.safetensors: build/fourth-fast/model.safetensors $(TEACHERS:%=build/%-bundle/manifest.json) build/data/few.jsonl \
+build/fast/model.safetensors: build/fifth-fast/model.safetensors
+	$(DEV)/clin-edge mix build/fourth-fast build/fifth-fast --share 0.4 -o build/fast
+
+build/fifth-fast/model.safetensors: build/fourth-fast/model.safetensors $(TEACHERS:%=build/%-bundle/manifest.json) build/data/few.jsonl \
 		build/data/attributes/sig.jsonl
 	$(DEV)/clin-edge distill --recipe $(FAST_RECIPE) --data build/data --student build/fourth-fast $(TEACHERS:%=--soft-from build/%-bundle) \
-		--unlabelled build/data/few.jsonl $(ARGS) -o build/fast
+		--unlabelled build/data/few.jsonl $(ARGS) -o build/fifth-fast
 
 build/fourth-fast/model.safetensors: build/third-fast/model.safetensors $(OLD:%=build/%-bundle/manifest.json) build/data/others.jsonl
 	$(DEV)/clin-edge distill --recipe distill/recipes/fast-narrow.toml --data build/data --student build/third-fast $(OLD:%=--soft-from build/%-bundle) \
