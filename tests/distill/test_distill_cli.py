@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -36,6 +37,7 @@ licence = "CC0"
 path = "dev.jsonl"
 """
 FEW = invented_set(6)
+BOTH = frozenset({"MEDICATION", "DISEASE"})
 
 
 @pytest.fixture
@@ -273,6 +275,29 @@ def test_a_student_follows_bundles_too(run, encoder, recipe, tmp_path: Path) -> 
     assert (
         message == f"{tmp_path / 'bundle'}: a bundle shows no hidden states: leave hidden_weight 0"
     )
+
+
+def test_rules_teach_a_label_that_who_is_followed_does_not_know(
+    run, encoder, recipe, tmp_path: Path
+) -> None:
+    partly = (tmp_path / "drugs.jsonl").read_text()
+    no_ills = [replace(item, marked=BOTH) for item in invented_set(6, marked=["MEDICATION"])]
+    write_labelled(tmp_path / "drugs.jsonl", no_ills)
+    assert learn(run, encoder, recipe, tmp_path / "big", "--epochs", 20).code == 0
+    (tmp_path / "drugs.jsonl").write_text(partly)
+    ills = invented_set(6, marked=["DISEASE"])  # in the notes of the recipe's set
+    write_labelled(tmp_path / "rules.jsonl", ills)
+    plain = recipe.read_text() + "\n[soft]\nweight = 0.5\n"
+    found = {}
+    for name, more in (("without", ""), ("with", 'marked = ["rules.jsonl"]\n')):
+        recipe.write_text(plain + more)
+        follow = ("--soft-from", tmp_path / "big", "--epochs", 20)
+        done = learn(run, encoder, recipe, tmp_path / name, *follow)
+        assert done.code == 0, done.err
+        readings = load_student(tmp_path / name).predictor.read(item.note for item in ills)
+        found[name] = [[e.span for e in r.entities if e.label == "DISEASE"] for r in readings]
+    assert found["without"] == [[] for _ in ills]
+    assert found["with"] == [[e.span for e in item.entities] for item in ills]
 
 
 def test_hidden_states_of_several_students_are_not_followed(
