@@ -172,9 +172,9 @@ class SoftSettings:
     ``temperature``, and ``1 - weight`` times the loss on labels; ``hidden_weight`` times the
     distance between the last hidden states comes on top. ``named`` are labelled files of the notes
     without labels, by term tables: where one knows a name, the odds of its tag are multiplied by e
-    to the ``named_weight`` before they are followed. ``marked`` are likewise files of rules, which
-    are believed where they mark something: there the bigger student keeps to itself what it says
-    of nothing, and of labels that the rules know.
+    to the ``named_weight`` before they are followed. ``marked`` are likewise files of rules,
+    which are believed where they mark something, instead of what the bigger student gives there to
+    O and to the labels these rules mark at all.
 
     Source: Hinton et al. 2015; hidden states, TinyBERT (Jiao et al. 2020).
     """

@@ -54,7 +54,7 @@ from clin_edge.distill.sampling import (
 from clin_edge.distill.soft import SoftTeacher, student_teacher
 from clin_edge.distill.start import start_student, start_tagger
 from clin_edge.distill.student import Student, load_student
-from clin_edge.distill.votes import collect_votes
+from clin_edge.distill.votes import collect_marks, collect_votes
 
 N_CHECKED = 50  # notes learnt from that are looked at for collapse where there is no dev set
 
@@ -115,7 +115,7 @@ def train(
 
     Raises:
         InputError: If ``out`` exists, ``OUT.training`` belongs to another run, a model cannot be
-            loaded, or there is nothing to learn from.
+            loaded, ``marked`` has an entity of several labels, or there is nothing to learn from.
         GateError: If the kept student finds nothing at all where there is something to find.
         ClinEdgeError: If the loss stops being a number.
     """
@@ -125,6 +125,7 @@ def train(
         raise InputError("hidden_weight follows one student: give one --soft-from, or leave it 0")
     if recipe.soft.hidden_weight and any((folder / MANIFEST).is_file() for folder in soft_from):
         raise InputError(f"{soft_from[0]}: a bundle shows no hidden states: leave hidden_weight 0")
+    marks = collect_marks(marked)
     keep_freed_memory()
     settings, device = recipe.train, best_device()
     if settings.bfloat16 and bfloat16_is_slow(device):
@@ -140,7 +141,7 @@ def train(
     if teachers:
         say(f"students followed: {len(teachers)}; they read all {len(notes):,} notes first")
     with mixed_precision(torch.device("cpu"), bfloat16=settings.bfloat16):  # teachers read there
-        votes, marks = collect_votes(named), collect_votes(marked)
+        votes = collect_votes(named)
         lessons = Lessons(
             recipe, notes, student, teachers, vary, keep_in=work, votes=votes, marks=marks
         )

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clin_edge.core.encode import Encoder
+from clin_edge.core.errors import InputError
 from clin_edge.core.labelled import Labelled
 from clin_edge.core.labels import LabelScheme, claim_tokens
 from clin_edge.core.notes import Note
@@ -33,6 +34,19 @@ def collect_votes(sources: Iterable[Sequence[Labelled]]) -> Votes:
             if item.entities:
                 votes[item.note.id, item.note.text].append(item)
     return votes
+
+
+def collect_marks(sources: Iterable[Sequence[Labelled]]) -> Votes:
+    """Lay what rules mark in the same notes together, as ``collect_votes`` does.
+
+    Raises:
+        InputError: If an entity may be of several labels: a rule that is believed knows which.
+    """
+    marks = collect_votes(sources)
+    for label in {e.label for items in marks.values() for item in items for e in item.entities}:
+        if len(alternatives(label)) > 1:
+            raise InputError(f"[soft] marked: {label} is no single label; leave those entities out")
+    return marks
 
 
 def lean_on(
@@ -79,14 +93,11 @@ def believe(
     scheme: LabelScheme,
     marks: Votes,
 ) -> Iterator[NDArray[np.float16]]:
-    """Give soft labels (N, C) of each of ``notes``, with what sources mark in the place of less.
+    """Give soft labels (N, C) of each of ``notes``, with what ``collect_marks`` gave put in.
 
-    A token in an entity of a source gets the entity's tag. It takes 0.97 of what the students gave
-    to O and to all labels that this source marks at all, and O the rest; labels the source does
-    not know keep their shares. Where it is silent it says nothing.
-
-    Raises:
-        ValueError: If an entity may be of several labels: rules know which.
+    Of a token in an entity, the entity's tag gets 0.97 of what the students gave to O and to all
+    labels that this source marks at all, and O the rest; labels the source does not know keep
+    their shares. Where it is silent it says nothing.
     """
     for note, rows in zip(notes, soft, strict=True):
         said = marks.get((note.id, note.text))
@@ -102,8 +113,6 @@ def _believed(
     told = rows.astype(np.float32)
     for item in said:
         types = item.marked & set(scheme.types)
-        if any(len(alternatives(e.label)) > 1 for e in item.entities):
-            raise ValueError(f"{item.note.id}: an entity of several labels")
         known = [e for e in item.entities if e.label in types]
         claims, opens = claim_tokens(known, offsets)
         tags = [f"{mark}-{label}" for label in sorted(types) for mark in "BI"]
