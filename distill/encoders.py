@@ -46,7 +46,7 @@ def load_config(
 ) -> Any:
     """Give an encoder's config; ``dropout`` is all but that of attention."""
     config = AutoConfig.from_pretrained(encoder, **changes)
-    # BERT, RoBERTa and ELECTRA use the first name, DistilBERT the second.
+    # BERT, RoBERTa, ELECTRA and MPNet use the first name, DistilBERT the second.
     names = {
         "attention_probs_dropout_prob": attention_dropout,
         "attention_dropout": attention_dropout,
@@ -90,7 +90,7 @@ def load_tokenizer(encoder: str, config: Any) -> Any:
 def check_room(encoder: str, config: Any, max_tokens: int) -> None:
     """Refuse windows of more tokens than an encoder has positions for; raises ``InputError``."""
     room = getattr(config, "max_position_embeddings", max_tokens)
-    if config.model_type in ("roberta", "xlm-roberta", "camembert"):
+    if config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet"):
         room -= 2  # their positions begin after the padding index
     if max_tokens > room:
         raise InputError(f"{encoder}: reads {room} tokens at most, {max_tokens} are asked for")

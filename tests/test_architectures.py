@@ -66,7 +66,9 @@ def walk(recipe: Recipe, encoder: str, items: list[Labelled], folder: Path) -> i
 
 
 @pytest.mark.parametrize("head", ["linear", "crf"])
-@pytest.mark.parametrize("kind", ["bert", "bert-cased", "distilbert-cased", "roberta", "electra"])
+@pytest.mark.parametrize(
+    "kind", ["bert", "bert-cased", "distilbert-cased", "roberta", "electra", "mpnet"]
+)
 def test_every_architecture_from_labels_to_records(kind: str, head: str, tmp_path: Path) -> None:
     kind, _, cased = kind.partition("-")
     encoder = tiny_encoder(tmp_path / "encoder", kind, cased=bool(cased))

@@ -22,7 +22,8 @@ from clin_edge.core.spans import Entity, Span
 from clin_edge.distill.config import Recipe, TrainSettings
 from toy import bytes_json, wordpiece_json
 
-KINDS = ("bert", "distilbert", "roberta", "electra")
+KINDS = ("bert", "distilbert", "roberta", "electra", "mpnet")
+ATTENDING = KINDS[:4]  # by the operator that is to be quantised; MPNet adds where tokens stand
 MAX_TOKENS = 48
 OVERLAP = 8
 TYPES = ("MEDICATION", "DISEASE")
@@ -192,9 +193,11 @@ def _config(kind: str, tokenizer: Any, room: int) -> Any:
             return transformers.BertConfig(**common, **shape)
         case "electra":
             return transformers.ElectraConfig(**common, **shape, embedding_size=16)
-        case "roberta":
+        case "roberta" | "mpnet":
             # Positions are counted from after the padding id.
             shape["max_position_embeddings"] = room + 2
+            if kind == "mpnet":
+                return transformers.MPNetConfig(**common, **shape)
             return transformers.RobertaConfig(**common, **shape, type_vocab_size=1)
         case "distilbert":
             return transformers.DistilBertConfig(

@@ -9,7 +9,7 @@ import torch
 
 from clin_edge.core.errors import InputError
 
-# Where BERT, RoBERTa and ELECTRA keep their layers, and where DistilBERT does.
+# Where BERT, RoBERTa, ELECTRA and MPNet keep their layers, and where DistilBERT does.
 STACKS = ("encoder", "transformer")
 
 
@@ -24,7 +24,7 @@ def keep_layers(model: Any, layers: Sequence[int]) -> None:
 
     Raises:
         InputError: If a layer does not exist, ``layers`` does not ascend or is empty, or the
-            model is not built as BERT, DistilBERT, RoBERTa or ELECTRA are.
+            model is not built as BERT, DistilBERT, RoBERTa, ELECTRA or MPNet are.
 
     Source: DistilBERT starts from every other layer of its teacher (Sanh et al., 2019); that the
     top layers may go at little loss is in Sajjad et al. (Computer Speech & Language, 2023).

@@ -117,7 +117,7 @@ def test_transformers_alone_opens_a_student_folder(kind: str, folders: Path, tmp
     encoder = made.encoder
     encoded = encoder.encode(Note("n", TEXT))
     ours = encoder.window_ids(encoded, encoded.windows[0]).tolist()
-    if kind != "roberta":  # v5 rebuilds RoBERTa's tokenizer by its own lights where it may
+    if kind not in ("roberta", "mpnet"):  # v5 rebuilds their tokenizers by its own lights
         assert AutoTokenizer.from_pretrained(tmp_path)(TEXT)["input_ids"] == ours
 
 
@@ -210,10 +210,9 @@ def test_a_hub_id_out_of_reach_is_refused_in_one_line(name: str, monkeypatch) ->
     assert message.startswith(f"{name}: not an encoder transformers can load (")
 
 
-@pytest.mark.parametrize(
-    ("kind", "room"), [("bert", 48), ("distilbert", 48), ("roberta", 48), ("electra", 48)]
-)
-def test_windows_longer_than_an_encoder_reads_are_refused(kind, room, folders: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_windows_longer_than_an_encoder_reads_are_refused(kind, folders: Path) -> None:
+    room = MAX_TOKENS
     assert student_of(folders / kind, max_tokens=room).max_tokens == room
     message = refusal(lambda: student_of(folders / kind, max_tokens=room + 1))
     assert message == (f"{folders / kind}: reads {room} tokens at most, {room + 1} are asked for")

@@ -14,7 +14,7 @@ from clin_edge.core.batching import Batch
 from clin_edge.export.attention import round_shares_and_values
 from clin_edge.export.calibrate import calibration_batches
 from clin_edge.export.openvino import Int8Settings, quantize_int8, to_openvino
-from tiny import KINDS, tiny_student
+from tiny import ATTENDING, tiny_student
 
 N_ROWS, N_HEADS, N_TOKENS, WIDTH, N_KINDS = 2, 3, 5, 4, 50
 TABLE = np.random.default_rng(3).normal(0, 1, (N_KINDS, N_HEADS * WIDTH)).astype(np.float32)
@@ -94,7 +94,7 @@ def test_attention_that_hides_the_future_is_left_alone() -> None:
     assert "ScaledDotProductAttention" in kinds_of(model)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ATTENDING)
 def test_no_product_of_attention_is_left_in_float(kind: str, tmp_path: Path, notes) -> None:
     student = tiny_student(tmp_path, kind)
     batches = calibration_batches(notes, student.encoder)

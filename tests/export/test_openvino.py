@@ -25,7 +25,7 @@ from clin_edge.export.openvino import (
     to_openvino,
 )
 from clin_edge.runtime.ov import OpenVinoSession
-from tiny import KINDS, MAX_TOKENS, TYPES, tiny_student
+from tiny import ATTENDING, KINDS, MAX_TOKENS, TYPES, tiny_student
 
 # (B, T) of a batch: one token, one window, odd sizes, full ones, many.
 SHAPES = ((1, 1), (1, MAX_TOKENS), (3, 7), (2, 16), (5, 33), (17, MAX_TOKENS))
@@ -56,7 +56,7 @@ def worst(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> float:
 # --- float ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ATTENDING)
 def test_attention_reads_one_row_of_mask_for_all_tokens(kind: str, tmp_path: Path) -> None:
     model = to_openvino(tiny_student(tmp_path, kind))
     masks = [
