@@ -157,6 +157,10 @@ build/later/model.safetensors: build/first/model.safetensors build/data/silver/s
 build/first/model.safetensors: build/encoder/model.safetensors | .venv-dev/.done
 	$(DEV)/clin-edge distill --recipe distill/recipes/first.toml --data $(DATA) --student build/encoder $(ARGS) -o build/first
 
+# A teacher from another encoder, which has taught nobody in the box yet.
+build/wide/model.safetensors: build/mpnet/model.safetensors build/data/silver/sig.jsonl
+	$(DEV)/clin-edge distill --recipe distill/recipes/wide.toml --data build/data --student build/mpnet $(ARGS) -o build/wide
+
 # INT8 ranges are to fit whatever it reads: notes, abstracts, case reports, trial criteria.
 build/data/calibrate.jsonl:
 	mkdir -p build/data
