@@ -23,7 +23,7 @@ from clin_edge.distill.config import Recipe, TrainSettings
 from toy import bytes_json, wordpiece_json
 
 KINDS = ("bert", "distilbert", "roberta", "electra", "mpnet")
-ATTENDING = KINDS[:4]  # by the operator that is to be quantised; MPNet adds where tokens stand
+ATTENDING = KINDS[:4]  # in one operator; MPNet adds where tokens stand, in several
 MAX_TOKENS = 48
 OVERLAP = 8
 TYPES = ("MEDICATION", "DISEASE")
